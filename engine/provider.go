@@ -17,8 +17,14 @@ type Provider struct {
 	Name         string          // default: Key
 	Description  string          // default: none
 	ConfigSchema json.RawMessage // JSON Schema of a config's value; nil: any object
-	AuthMethods  []AuthMethod    // ways to sign in; none: auth configs are not possible
-	Triggers     []Trigger       // at least one
+
+	// Validate checks what a schema cannot say of a config's value that is valid
+	// for ConfigSchema, such as whether a program in it compiles. It returns every
+	// offending field, with paths inside the value. nil: nothing more to check.
+	Validate func(config json.RawMessage) []FieldError
+
+	AuthMethods []AuthMethod // ways to sign in; none: auth configs are not possible
+	Triggers    []Trigger    // at least one
 }
 
 // AuthMethod is one way to sign in to a provider.

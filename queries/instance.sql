@@ -1,0 +1,48 @@
+-- name: InsertInstance :execlastid
+INSERT INTO instance (id, callback_seq, config_seq, auth_config_seq, status, baseline, created_at, updated_at)
+VALUES (@id, @callback_seq, @config_seq, @auth_config_seq, 'attached', @baseline, @now, @now);
+
+-- name: InstanceByPair :one
+SELECT i.seq, i.status FROM instance AS i
+WHERE i.callback_seq = @callback_seq AND i.config_seq = @config_seq AND coalesce(i.auth_config_seq, 0) = CAST(@auth_config_seq AS INTEGER);
+
+-- name: SetInstanceStatus :exec
+UPDATE instance SET status = @status, updated_at = @now WHERE seq = @seq;
+
+-- name: InstancesBySeq :many
+SELECT sqlc.embed(i), c.id AS callback_id, c.deployment_seq, c.poll_interval_seconds_override
+FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq
+WHERE i.seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
+
+-- name: AttachedInstances :many
+SELECT i.seq, i.baseline FROM instance AS i WHERE i.callback_seq = @callback_seq AND i.status = 'attached' ORDER BY i.seq;
+
+-- name: InstanceTriggers :many
+SELECT * FROM instance_trigger
+WHERE enabled = 1 AND instance_seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)))
+ORDER BY seq;
+
+-- name: EnableInstanceTrigger :execrows
+UPDATE instance_trigger SET enabled = 1, status = 'active', next_poll_at = @now, consecutive_failures = 0,
+  error_code = NULL, error_message = NULL, updated_at = @now
+WHERE instance_seq = @instance_seq AND provider_trigger_seq = @provider_trigger_seq;
+
+-- name: InsertInstanceTrigger :exec
+INSERT INTO instance_trigger (id, instance_seq, provider_trigger_seq, enabled, status, baseline, next_poll_at, consecutive_failures, created_at, updated_at)
+VALUES (@id, @instance_seq, @provider_trigger_seq, 1, 'active', @baseline, @now, 0, @now, @now);
+
+-- name: DisableInstanceTriggers :exec
+UPDATE instance_trigger SET enabled = 0, next_poll_at = NULL, updated_at = @now
+WHERE provider_trigger_seq = @provider_trigger_seq AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);
+
+-- name: StopInstance :exec
+UPDATE instance_trigger SET next_poll_at = NULL, updated_at = @now WHERE instance_seq = @instance_seq AND next_poll_at IS NOT NULL;
+
+-- name: StopCallback :exec
+UPDATE instance_trigger SET next_poll_at = NULL, updated_at = @now
+WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);
+
+-- A shorter interval holds from now on, not only after the poll that the longer one had planned.
+-- name: HastenPolls :exec
+UPDATE instance_trigger SET next_poll_at = CAST(@latest AS INTEGER), updated_at = @now
+WHERE next_poll_at > CAST(@latest AS INTEGER) AND status = 'active' AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);

@@ -1,0 +1,65 @@
+-- name: InsertNotification :execlastid
+INSERT INTO notification (id, callback_seq, event_seq, destination_seq, status, attempt_count, next_attempt_at, created_at, updated_at)
+VALUES (@id, @callback_seq, @event_seq, @destination_seq, 'pending', 0, @now, @now, @now);
+
+-- The earliest open notification of each destination: one index probe per destination, however many wait.
+-- name: OpenDestinations :many
+SELECT d.seq, CAST((SELECT n.next_attempt_at FROM notification AS n
+    WHERE n.destination_seq = d.seq AND n.next_attempt_at IS NOT NULL
+    ORDER BY n.next_attempt_at LIMIT 1) AS INTEGER) AS next_attempt_at
+FROM destination AS d
+WHERE EXISTS (SELECT 1 FROM notification AS n WHERE n.destination_seq = d.seq AND n.next_attempt_at IS NOT NULL);
+
+-- name: OpenNotifications :many
+SELECT n.seq, CAST(n.next_attempt_at AS INTEGER) AS next_attempt_at FROM notification AS n
+WHERE n.destination_seq = @destination_seq AND n.next_attempt_at IS NOT NULL
+ORDER BY n.next_attempt_at, n.seq LIMIT @max_rows;
+
+-- name: DeliveriesBySeq :many
+SELECT n.seq, n.id, n.event_seq, n.destination_seq, n.attempt_count, e.id AS event_id, e.type, e.source_id, e.created_at,
+  c.id AS callback_id, i.id AS instance_id, pt.key AS trigger_key, p.output
+FROM notification AS n
+JOIN event AS e ON e.seq = n.event_seq
+JOIN event_payload AS p ON p.event_seq = n.event_seq
+JOIN callback AS c ON c.seq = n.callback_seq
+LEFT JOIN instance_trigger AS t ON t.seq = e.instance_trigger_seq
+LEFT JOIN instance AS i ON i.seq = t.instance_seq
+LEFT JOIN provider_trigger AS pt ON pt.seq = t.provider_trigger_seq
+WHERE n.next_attempt_at IS NOT NULL AND n.seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
+
+-- name: InsertAttempt :exec
+INSERT INTO attempt (id, notification_seq, attempt_number, status, error_code, error_message, status_code, response_headers, response_body, started_at, duration_ms)
+VALUES (@id, @notification_seq, @attempt_number, @status, @error_code, @error_message, @status_code, @response_headers, @response_body, @started_at, @duration_ms);
+
+-- An outcome holds only for a notification that is still open: no attempt counts after an end.
+-- name: RecordOutcome :execrows
+UPDATE notification SET status = @status, attempt_count = @attempt_count, next_attempt_at = @next_attempt_at, last_attempt_at = @last_attempt_at,
+  error_code = @error_code, error_message = @error_message, updated_at = @now
+WHERE seq = @seq AND next_attempt_at IS NOT NULL;
+
+-- name: CountOutcome :exec
+UPDATE event SET success_count = success_count + @successes, failure_count = failure_count + @failures,
+  delivery_status = CASE
+    WHEN success_count + failure_count + @successes + @failures < destination_count THEN 'pending'
+    WHEN failure_count + @failures > 0 THEN 'failed'
+    ELSE 'sent' END,
+  updated_at = @now
+WHERE seq = @seq;
+
+-- name: OpenNotificationEvents :many
+SELECT n.seq, n.event_seq FROM notification AS n
+WHERE n.destination_seq = @destination_seq AND n.next_attempt_at IS NOT NULL
+ORDER BY n.next_attempt_at LIMIT @batch;
+
+-- name: FailNotification :exec
+UPDATE notification SET status = 'failed', next_attempt_at = NULL, error_code = @error_code, error_message = @error_message, updated_at = @now
+WHERE seq = @seq AND next_attempt_at IS NOT NULL;
+
+-- name: NotificationsBySeq :many
+SELECT sqlc.embed(n), e.id AS event_id, e.type AS event_type, e.delivery_status, e.destination_count, e.success_count, e.failure_count,
+  e.created_at AS event_created_at, e.updated_at AS event_updated_at
+FROM notification AS n JOIN event AS e ON e.seq = n.event_seq
+WHERE n.seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
+
+-- name: Attempts :many
+SELECT * FROM attempt WHERE notification_seq = @notification_seq ORDER BY attempt_number;

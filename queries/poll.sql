@@ -1,0 +1,43 @@
+-- What is due, oldest first. Rows in flight are still due: the caller knows them and asks for that many more.
+-- name: DuePolls :many
+SELECT t.seq FROM instance_trigger AS t
+WHERE t.next_poll_at IS NOT NULL AND t.next_poll_at <= @now
+ORDER BY t.next_poll_at LIMIT @max_rows;
+
+-- name: PollTarget :one
+SELECT t.seq, t.id, t.instance_seq, t.baseline, t.state, t.next_poll_at, t.consecutive_failures,
+  i.id AS instance_id, i.callback_seq, c.id AS callback_id, c.poll_interval_seconds_override,
+  t.provider_trigger_seq, pt.key AS trigger_key, pt.interval_seconds, p.identifier AS provider_identifier,
+  cfg.id AS config_id, cfg.value AS config_value, ac.id AS auth_config_id, ac.value AS auth_value, m.key AS auth_method_key
+FROM instance_trigger AS t
+JOIN instance AS i ON i.seq = t.instance_seq
+JOIN callback AS c ON c.seq = i.callback_seq
+JOIN provider_trigger AS pt ON pt.seq = t.provider_trigger_seq
+JOIN provider AS p ON p.seq = pt.provider_seq
+JOIN provider_config AS cfg ON cfg.seq = i.config_seq
+LEFT JOIN provider_auth_config AS ac ON ac.seq = i.auth_config_seq
+LEFT JOIN provider_auth_method AS m ON m.seq = ac.auth_method_seq
+WHERE t.seq = @seq;
+
+-- Both poll outcomes hold only for a trigger that is still polled: one that was detached meanwhile keeps its state.
+
+-- name: RecordPollSuccess :execrows
+UPDATE instance_trigger SET state = @state, baseline = 'done', status = 'active', next_poll_at = @next_poll_at, last_polled_at = @last_polled_at,
+  consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @last_polled_at
+WHERE seq = @seq AND next_poll_at IS NOT NULL;
+
+-- name: RecordPollFailure :execrows
+UPDATE instance_trigger SET status = @status, next_poll_at = @next_poll_at, last_polled_at = @last_polled_at,
+  consecutive_failures = consecutive_failures + 1, error_code = @error_code, error_message = @error_message, updated_at = @last_polled_at
+WHERE seq = @seq AND next_poll_at IS NOT NULL;
+
+-- name: KnownKeys :many
+SELECT CAST(j.value AS TEXT) AS hex FROM json_each(CAST(@keys AS TEXT)) AS j
+WHERE EXISTS (SELECT 1 FROM event_key AS k
+  WHERE k.callback_seq = @callback_seq AND k.key = unhex(j.value) AND k.instance_trigger_seq = @instance_trigger_seq);
+
+-- name: DueMappings :many
+SELECT e.seq, e.instance_trigger_seq, e.map_attempts, p.input
+FROM event AS e JOIN event_payload AS p ON p.event_seq = e.seq
+WHERE e.next_map_at IS NOT NULL AND e.next_map_at <= @now
+ORDER BY e.next_map_at LIMIT @max_rows;

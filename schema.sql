@@ -1,0 +1,328 @@
+-- The whole schema of a callbackd file. New files are made from this text; older ones are
+-- brought forward to it by the numbered steps in store/migrate.go. ASCII only: sqlc v1.31
+-- cuts queries off behind any other byte.
+--
+-- Every row has two keys. seq is small and internal: rows refer to each other by it, and lists
+-- are in its order. id is what users see. Times (*_at) are Unix milliseconds.
+
+CREATE TABLE meta (
+  key   TEXT NOT NULL PRIMARY KEY,
+  value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE api_key (
+  seq        INTEGER PRIMARY KEY,
+  id         TEXT NOT NULL UNIQUE,
+  name       TEXT NOT NULL,
+  scope      TEXT NOT NULL CHECK (scope IN ('read', 'write')),
+  hash       BLOB NOT NULL UNIQUE,
+  created_at INTEGER NOT NULL,
+  revoked_at INTEGER
+) STRICT;
+
+-- The provider side: what the code declares, and what users set up for it.
+
+CREATE TABLE provider (
+  seq         INTEGER PRIMARY KEY,
+  id          TEXT NOT NULL UNIQUE,
+  identifier  TEXT NOT NULL UNIQUE,
+  name        TEXT NOT NULL,
+  description TEXT NOT NULL,
+  status      TEXT NOT NULL CHECK (status IN ('active', 'archived')),
+  created_at  INTEGER NOT NULL,
+  updated_at  INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE provider_specification (
+  seq           INTEGER PRIMARY KEY,
+  id            TEXT NOT NULL UNIQUE,
+  provider_seq  INTEGER NOT NULL REFERENCES provider (seq),
+  name          TEXT NOT NULL,
+  description   TEXT NOT NULL,
+  config_schema BLOB NOT NULL,
+  digest        BLOB NOT NULL,
+  created_at    INTEGER NOT NULL,
+  updated_at    INTEGER NOT NULL,
+  UNIQUE (provider_seq, digest)
+) STRICT;
+
+CREATE TABLE provider_version (
+  seq               INTEGER PRIMARY KEY,
+  id                TEXT NOT NULL UNIQUE,
+  provider_seq      INTEGER NOT NULL REFERENCES provider (seq),
+  specification_seq INTEGER NOT NULL REFERENCES provider_specification (seq),
+  version           TEXT NOT NULL,
+  is_current        INTEGER NOT NULL CHECK (is_current IN (0, 1)),
+  created_at        INTEGER NOT NULL,
+  updated_at        INTEGER NOT NULL,
+  UNIQUE (provider_seq, version)
+) STRICT;
+
+CREATE UNIQUE INDEX provider_version_current ON provider_version (provider_seq) WHERE is_current = 1;
+
+CREATE TABLE provider_trigger (
+  seq               INTEGER PRIMARY KEY,
+  id                TEXT NOT NULL UNIQUE,
+  provider_seq      INTEGER NOT NULL REFERENCES provider (seq),
+  specification_seq INTEGER NOT NULL REFERENCES provider_specification (seq),
+  key               TEXT NOT NULL,
+  name              TEXT NOT NULL,
+  description       TEXT NOT NULL,
+  source            TEXT NOT NULL CHECK (source IN ('polling', 'webhook')),
+  interval_seconds  INTEGER NOT NULL,
+  baseline          TEXT NOT NULL CHECK (baseline IN ('emit', 'skip')),
+  input_schema      BLOB,
+  output_schema     BLOB,
+  created_at        INTEGER NOT NULL,
+  updated_at        INTEGER NOT NULL,
+  UNIQUE (specification_seq, key)
+) STRICT;
+
+CREATE TABLE provider_auth_method (
+  seq               INTEGER PRIMARY KEY,
+  id                TEXT NOT NULL UNIQUE,
+  provider_seq      INTEGER NOT NULL REFERENCES provider (seq),
+  specification_seq INTEGER NOT NULL REFERENCES provider_specification (seq),
+  key               TEXT NOT NULL,
+  type              TEXT NOT NULL CHECK (type IN ('oauth', 'token', 'custom')),
+  name              TEXT NOT NULL,
+  description       TEXT NOT NULL,
+  input_schema      BLOB,
+  created_at        INTEGER NOT NULL,
+  updated_at        INTEGER NOT NULL,
+  UNIQUE (specification_seq, key)
+) STRICT;
+
+CREATE TABLE provider_deployment (
+  seq                INTEGER PRIMARY KEY,
+  id                 TEXT NOT NULL UNIQUE,
+  provider_seq       INTEGER NOT NULL REFERENCES provider (seq),
+  default_config_seq INTEGER REFERENCES provider_config (seq),
+  status             TEXT NOT NULL CHECK (status IN ('active', 'archived')),
+  is_default         INTEGER NOT NULL CHECK (is_default IN (0, 1)),
+  name               TEXT NOT NULL,
+  description        TEXT NOT NULL,
+  metadata           BLOB,
+  created_at         INTEGER NOT NULL,
+  updated_at         INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX provider_deployment_provider ON provider_deployment (provider_seq);
+
+-- value is sealed: configs hold tokens in headers and URLs as often as auth configs do.
+CREATE TABLE provider_config (
+  seq               INTEGER PRIMARY KEY,
+  id                TEXT NOT NULL UNIQUE,
+  provider_seq      INTEGER NOT NULL REFERENCES provider (seq),
+  specification_seq INTEGER NOT NULL REFERENCES provider_specification (seq),
+  deployment_seq    INTEGER REFERENCES provider_deployment (seq),
+  status            TEXT NOT NULL CHECK (status IN ('active', 'archived')),
+  is_default        INTEGER NOT NULL CHECK (is_default IN (0, 1)),
+  name              TEXT NOT NULL,
+  description       TEXT NOT NULL,
+  metadata          BLOB,
+  value             BLOB NOT NULL,
+  created_at        INTEGER NOT NULL,
+  updated_at        INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX provider_config_deployment ON provider_config (deployment_seq);
+
+CREATE TABLE provider_auth_config (
+  seq             INTEGER PRIMARY KEY,
+  id              TEXT NOT NULL UNIQUE,
+  provider_seq    INTEGER NOT NULL REFERENCES provider (seq),
+  auth_method_seq INTEGER NOT NULL REFERENCES provider_auth_method (seq),
+  deployment_seq  INTEGER REFERENCES provider_deployment (seq),
+  status          TEXT NOT NULL CHECK (status IN ('active', 'archived')),
+  is_default      INTEGER NOT NULL CHECK (is_default IN (0, 1)),
+  name            TEXT NOT NULL,
+  description     TEXT NOT NULL,
+  metadata        BLOB,
+  value           BLOB NOT NULL,
+  created_at      INTEGER NOT NULL,
+  updated_at      INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX provider_auth_config_deployment ON provider_auth_config (deployment_seq);
+
+-- Where events go. signing_secret and headers are sealed.
+CREATE TABLE destination (
+  seq                 INTEGER PRIMARY KEY,
+  id                  TEXT NOT NULL UNIQUE,
+  webhook_id          TEXT NOT NULL,
+  status              TEXT NOT NULL CHECK (status IN ('active', 'disabled', 'archived')),
+  scope               TEXT NOT NULL CHECK (scope IN ('all', 'selected')),
+  name                TEXT NOT NULL,
+  description         TEXT NOT NULL,
+  metadata            BLOB,
+  url                 TEXT NOT NULL,
+  method              TEXT NOT NULL,
+  headers             BLOB,
+  event_types         BLOB,
+  retry_type          TEXT NOT NULL CHECK (retry_type IN ('schedule', 'linear', 'exponential')),
+  retry_max_attempts  INTEGER NOT NULL,
+  retry_delay_seconds INTEGER NOT NULL,
+  timeout_seconds     INTEGER NOT NULL,
+  max_in_flight       INTEGER NOT NULL,
+  signing_secret      BLOB NOT NULL,
+  created_at          INTEGER NOT NULL,
+  updated_at          INTEGER NOT NULL
+) STRICT;
+
+-- A function destination ("func:NAME") is one row for ever, found by its URL.
+CREATE UNIQUE INDEX destination_function ON destination (url) WHERE url GLOB 'func:*';
+CREATE INDEX destination_all ON destination (seq) WHERE scope = 'all';
+
+-- What is watched, and for whom.
+
+CREATE TABLE callback (
+  seq                            INTEGER PRIMARY KEY,
+  id                             TEXT NOT NULL UNIQUE,
+  deployment_seq                 INTEGER NOT NULL REFERENCES provider_deployment (seq),
+  status                         TEXT NOT NULL CHECK (status IN ('active', 'archived')),
+  name                           TEXT NOT NULL,
+  description                    TEXT NOT NULL,
+  metadata                       BLOB,
+  poll_interval_seconds_override INTEGER NOT NULL,
+  created_at                     INTEGER NOT NULL,
+  updated_at                     INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX callback_deployment ON callback (deployment_seq);
+
+CREATE TABLE callback_trigger (
+  seq                  INTEGER PRIMARY KEY,
+  id                   TEXT NOT NULL UNIQUE,
+  callback_seq         INTEGER NOT NULL REFERENCES callback (seq),
+  provider_trigger_seq INTEGER NOT NULL REFERENCES provider_trigger (seq),
+  event_types          BLOB,
+  created_at           INTEGER NOT NULL,
+  UNIQUE (callback_seq, provider_trigger_seq)
+) STRICT;
+
+CREATE TABLE callback_destination (
+  callback_seq    INTEGER NOT NULL REFERENCES callback (seq),
+  destination_seq INTEGER NOT NULL REFERENCES destination (seq),
+  PRIMARY KEY (callback_seq, destination_seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX callback_destination_destination ON callback_destination (destination_seq);
+
+CREATE TABLE instance (
+  seq             INTEGER PRIMARY KEY,
+  id              TEXT NOT NULL UNIQUE,
+  callback_seq    INTEGER NOT NULL REFERENCES callback (seq),
+  config_seq      INTEGER NOT NULL REFERENCES provider_config (seq),
+  auth_config_seq INTEGER REFERENCES provider_auth_config (seq),
+  status          TEXT NOT NULL CHECK (status IN ('attached', 'detached')),
+  baseline        TEXT CHECK (baseline IN ('emit', 'skip')),
+  created_at      INTEGER NOT NULL,
+  updated_at      INTEGER NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX instance_pair ON instance (callback_seq, config_seq, coalesce(auth_config_seq, 0));
+CREATE INDEX instance_config ON instance (config_seq);
+CREATE INDEX instance_auth_config ON instance (auth_config_seq) WHERE auth_config_seq IS NOT NULL;
+
+-- One watched thing. It is polled if and only if next_poll_at is not null; a trigger that its callback
+-- no longer names stays as a row (enabled = 0), so that its state is there when it is named again.
+CREATE TABLE instance_trigger (
+  seq                  INTEGER PRIMARY KEY,
+  id                   TEXT NOT NULL UNIQUE,
+  instance_seq         INTEGER NOT NULL REFERENCES instance (seq),
+  provider_trigger_seq INTEGER NOT NULL REFERENCES provider_trigger (seq),
+  enabled              INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+  status               TEXT NOT NULL CHECK (status IN ('active', 'paused', 'failing')),
+  baseline             TEXT NOT NULL CHECK (baseline IN ('emit', 'skip', 'done')),
+  state                BLOB,
+  next_poll_at         INTEGER,
+  last_polled_at       INTEGER,
+  consecutive_failures INTEGER NOT NULL,
+  error_code           TEXT,
+  error_message        TEXT,
+  created_at           INTEGER NOT NULL,
+  updated_at           INTEGER NOT NULL,
+  UNIQUE (instance_seq, provider_trigger_seq)
+) STRICT;
+
+CREATE INDEX instance_trigger_due ON instance_trigger (next_poll_at) WHERE next_poll_at IS NOT NULL;
+
+-- What happened. The payload has a table of its own, so that an outcome, which updates its event's
+-- counts, rewrites a small row.
+CREATE TABLE event (
+  seq                  INTEGER PRIMARY KEY,
+  id                   TEXT NOT NULL UNIQUE,
+  callback_seq         INTEGER NOT NULL REFERENCES callback (seq),
+  instance_trigger_seq INTEGER REFERENCES instance_trigger (seq),
+  type                 TEXT NOT NULL,
+  source_id            TEXT NOT NULL,
+  status               TEXT NOT NULL CHECK (status IN ('pending', 'processing', 'retrying', 'succeeded', 'failed', 'skipped')),
+  delivery_status      TEXT NOT NULL CHECK (delivery_status IN ('pending', 'sent', 'failed', 'skipped')),
+  error_code           TEXT,
+  error_message        TEXT,
+  destination_count    INTEGER NOT NULL,
+  success_count        INTEGER NOT NULL,
+  failure_count        INTEGER NOT NULL,
+  map_attempts         INTEGER NOT NULL,
+  next_map_at          INTEGER,
+  created_at           INTEGER NOT NULL,
+  updated_at           INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX event_callback ON event (callback_seq, seq);
+CREATE INDEX event_unmapped ON event (next_map_at) WHERE next_map_at IS NOT NULL;
+
+CREATE TABLE event_payload (
+  event_seq INTEGER PRIMARY KEY REFERENCES event (seq),
+  input     BLOB,
+  output    BLOB
+) STRICT;
+
+-- What has been seen, for ever: rows stay when retention removes their events. The key is the source id
+-- itself, or a digest of a long one (store/dedup.go). instance_trigger_seq is 0 for published events;
+-- event_seq is null for what a baseline skipped.
+CREATE TABLE event_key (
+  callback_seq         INTEGER NOT NULL,
+  key                  BLOB NOT NULL,
+  instance_trigger_seq INTEGER NOT NULL,
+  event_seq            INTEGER,
+  PRIMARY KEY (callback_seq, key, instance_trigger_seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE notification (
+  seq             INTEGER PRIMARY KEY,
+  id              TEXT NOT NULL UNIQUE,
+  callback_seq    INTEGER NOT NULL REFERENCES callback (seq),
+  event_seq       INTEGER NOT NULL REFERENCES event (seq),
+  destination_seq INTEGER NOT NULL REFERENCES destination (seq),
+  status          TEXT NOT NULL CHECK (status IN ('pending', 'retrying', 'delivered', 'failed')),
+  attempt_count   INTEGER NOT NULL,
+  next_attempt_at INTEGER,
+  last_attempt_at INTEGER,
+  error_code      TEXT,
+  error_message   TEXT,
+  created_at      INTEGER NOT NULL,
+  updated_at      INTEGER NOT NULL,
+  CHECK ((next_attempt_at IS NULL) = (status IN ('delivered', 'failed')))
+) STRICT;
+
+CREATE INDEX notification_callback ON notification (callback_seq, seq);
+CREATE INDEX notification_event ON notification (event_seq);
+CREATE INDEX notification_due ON notification (destination_seq, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+
+CREATE TABLE attempt (
+  seq              INTEGER PRIMARY KEY,
+  id               TEXT NOT NULL,
+  notification_seq INTEGER NOT NULL REFERENCES notification (seq),
+  attempt_number   INTEGER NOT NULL,
+  status           TEXT NOT NULL CHECK (status IN ('succeeded', 'failed')),
+  error_code       TEXT,
+  error_message    TEXT,
+  status_code      INTEGER,
+  response_headers BLOB,
+  response_body    BLOB,
+  started_at       INTEGER NOT NULL,
+  duration_ms      INTEGER NOT NULL,
+  UNIQUE (notification_seq, attempt_number)
+) STRICT;

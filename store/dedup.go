@@ -1,0 +1,20 @@
+package store
+
+import (
+	"crypto/sha256"
+)
+
+// maxPlainKey is how long a source id may be to be its own key. Source ids often count
+// up, and plain ones then lie side by side in the key's B-tree; a digest of each would
+// touch a page of its own.
+const maxPlainKey = 32
+
+// dedupKey is what a source id is remembered by, for ever: itself if it is short, else
+// 16 bytes of its SHA-256 behind a byte that no text begins with.
+func dedupKey(sourceID string) []byte {
+	if len(sourceID) <= maxPlainKey {
+		return []byte(sourceID)
+	}
+	sum := sha256.Sum256([]byte(sourceID))
+	return append([]byte{0xff}, sum[:16]...)
+}

@@ -1,0 +1,217 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/callbackd/callbackd/store/internal/db"
+)
+
+// Preview is a deployment, config or auth config as it is shown inside of others.
+type Preview struct {
+	ID          string
+	IsDefault   bool
+	Name        string
+	Description string
+	Metadata    json.RawMessage
+	ProviderID  string
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+// Deployment is a provider that has been taken into use.
+type Deployment struct {
+	Preview
+	ProviderIdentifier string
+	Status             string   // "active" or "archived"
+	DefaultConfig      *Preview // nil: none
+}
+
+// Details are what every noun of the provider side can be told of itself.
+type Details struct {
+	Name        string
+	Description string
+	Metadata    json.RawMessage // nil: none
+}
+
+// Config is a set of values that configures a provider.
+type Config struct {
+	Preview
+	ProviderIdentifier string
+	SpecificationID    string
+	Status             string   // "active" or "archived"
+	Deployment         *Preview // nil: any deployment of the provider
+}
+
+// AuthConfig is somebody's way to sign in.
+type AuthConfig struct {
+	Preview
+	ProviderIdentifier string
+	Status             string // "active" or "archived"
+	Method             ProviderAuthMethod
+	Deployment         *Preview // nil: any deployment of the provider
+}
+
+// SetupFilter narrows the lists of deployments, configs and auth configs.
+type SetupFilter struct {
+	IDs         []string
+	Providers   []string // ids or identifiers
+	Deployments []string // ids; not for deployments themselves
+	AuthMethods []string // ids; for auth configs alone
+	Statuses    []string // default: active
+	Created     Range
+	Updated     Range
+}
+
+func (f SetupFilter) selection(table string) *selection {
+	return selectFrom(table).in("id", f.IDs).provider(f.Providers).statuses(f.Statuses, "active").
+		during("created_at", f.Created).during("updated_at", f.Updated)
+}
+
+// CreateDeployment takes a provider (id or identifier) into use; with a config value,
+// its default config is made with it. The value must be valid; spec says for which
+// specification.
+func (s *Store) CreateDeployment(ctx context.Context, now time.Time, provider Provider, d Details, config *NewConfig) (out Deployment, err error) {
+	err = s.write(ctx, func(tx *tx) error {
+		providerSeq, err := seqOf(tx.ctx, tx.conn, "provider", provider.ID)
+		if err != nil {
+			return notFound(err, "provider", provider.ID)
+		}
+		seq, err := tx.q.InsertDeployment(tx.ctx, db.InsertDeploymentParams{ID: tx.id(prefixDeployment), ProviderSeq: providerSeq,
+			Name: d.Name, Description: d.Description, Metadata: d.Metadata, Now: ms(now)})
+		if err != nil {
+			return err
+		}
+		if config != nil {
+			configSeq, err := tx.insertConfig(ms(now), *config, providerSeq, &seq, true)
+			if err != nil {
+				return err
+			}
+			if err := tx.q.SetDefaultConfig(tx.ctx, &configSeq, seq); err != nil {
+				return err
+			}
+		}
+		out, err = loadOne(tx.ctx, []int64{seq}, "provider.deployment", "", loader(tx.q, loadDeployments))
+		return err
+	})
+	return out, err
+}
+
+// UpdateDeployment changes an active deployment's details.
+func (s *Store) UpdateDeployment(ctx context.Context, now time.Time, id string, change func(*Details)) (out Deployment, err error) {
+	err = s.write(ctx, func(tx *tx) error {
+		seq, old, err := findActive(tx, "provider_deployment", "provider.deployment", id, loader(tx.q, loadDeployments))
+		if err != nil {
+			return err
+		}
+		d := old.details()
+		change(&d)
+		if err := tx.q.UpdateDeployment(tx.ctx, db.UpdateDeploymentParams{Seq: seq, Name: d.Name, Description: d.Description, Metadata: d.Metadata, Now: ms(now)}); err != nil {
+			return err
+		}
+		out, err = loadOne(tx.ctx, []int64{seq}, "provider.deployment", id, loader(tx.q, loadDeployments))
+		return err
+	})
+	return out, err
+}
+
+// ArchiveDeployment ends a deployment; what polls with it pauses, saying so.
+func (s *Store) ArchiveDeployment(ctx context.Context, now time.Time, id string) (out Deployment, err error) {
+	err = s.write(ctx, func(tx *tx) error {
+		seq, err := seqOf(tx.ctx, tx.conn, "provider_deployment", id)
+		if err != nil {
+			return notFound(err, "provider.deployment", id)
+		}
+		if err := tx.q.ArchiveDeployment(tx.ctx, ms(now), seq); err != nil {
+			return err
+		}
+		if err := tx.q.PauseTriggersOfDeployment(tx.ctx, db.PauseTriggersOfDeploymentParams{DeploymentSeq: seq,
+			ErrorCode: new("deployment_archived"), ErrorMessage: new("the provider deployment was archived"), Now: ms(now)}); err != nil {
+			return err
+		}
+		out, err = loadOne(tx.ctx, []int64{seq}, "provider.deployment", id, loader(tx.q, loadDeployments))
+		return err
+	})
+	return out, err
+}
+
+// ListDeployments lists deployments.
+func (s *Store) ListDeployments(ctx context.Context, f SetupFilter, p Page) (List[Deployment], error) {
+	return list(ctx, s, f.selection("provider_deployment"), p, loader(s.read, loadDeployments))
+}
+
+// Deployment finds one, archived or not.
+func (s *Store) Deployment(ctx context.Context, id string) (Deployment, error) {
+	return get(ctx, s, selectFrom("provider_deployment"), "provider.deployment", id, loader(s.read, loadDeployments))
+}
+
+func loadDeployments(ctx context.Context, q *db.Queries, seqs []int64) ([]Deployment, error) {
+	rows, err := q.DeploymentsBySeq(ctx, seqsJSON(seqs))
+	if err != nil {
+		return nil, err
+	}
+	return inOrder(seqs, rows, func(r *db.DeploymentsBySeqRow) int64 { return r.ProviderDeployment.Seq }, func(r *db.DeploymentsBySeqRow) (Deployment, error) {
+		d := r.ProviderDeployment
+		config, err := previewOf(ctx, d.DefaultConfigSeq, configPreview(q))
+		return Deployment{ProviderIdentifier: r.ProviderIdentifier, Status: d.Status, DefaultConfig: config,
+			Preview: Preview{ID: d.ID, IsDefault: d.IsDefault == 1, Name: d.Name, Description: d.Description, Metadata: d.Metadata, ProviderID: r.ProviderID,
+				CreatedAt: fromMS(d.CreatedAt), UpdatedAt: fromMS(d.UpdatedAt)}}, err
+	})
+}
+
+func (p Preview) details() Details {
+	return Details{Name: p.Name, Description: p.Description, Metadata: p.Metadata}
+}
+
+func (d Deployment) status() string { return d.Status }
+func (c Config) status() string     { return c.Status }
+func (a AuthConfig) status() string { return a.Status }
+
+// previewOf loads the preview of the row that seq refers to; nil for null.
+func previewOf(ctx context.Context, seq *int64, load func(context.Context, int64) (db.DeploymentPreviewRow, error)) (*Preview, error) {
+	if seq == nil {
+		return nil, nil
+	}
+	r, err := load(ctx, *seq)
+	if err != nil {
+		return nil, err
+	}
+	return &Preview{ID: r.ID, IsDefault: r.IsDefault == 1, Name: r.Name, Description: r.Description, Metadata: r.Metadata, ProviderID: r.ProviderID,
+		CreatedAt: fromMS(r.CreatedAt), UpdatedAt: fromMS(r.UpdatedAt)}, nil
+}
+
+// The three preview queries have the same columns; sqlc gives each a type of its own.
+
+func configPreview(q *db.Queries) func(context.Context, int64) (db.DeploymentPreviewRow, error) {
+	return func(ctx context.Context, seq int64) (db.DeploymentPreviewRow, error) {
+		r, err := q.ConfigPreview(ctx, seq)
+		return db.DeploymentPreviewRow(r), err
+	}
+}
+
+func authConfigPreview(q *db.Queries) func(context.Context, int64) (db.DeploymentPreviewRow, error) {
+	return func(ctx context.Context, seq int64) (db.DeploymentPreviewRow, error) {
+		r, err := q.AuthConfigPreview(ctx, seq)
+		return db.DeploymentPreviewRow(r), err
+	}
+}
+
+// loader gives a loading function the queries that it is to use.
+func loader[T any](q *db.Queries, load func(context.Context, *db.Queries, []int64) ([]T, error)) func(context.Context, []int64) ([]T, error) {
+	return func(ctx context.Context, seqs []int64) ([]T, error) { return load(ctx, q, seqs) }
+}
+
+// findActive finds a row that can still be changed: one that is not archived.
+func findActive[T interface{ status() string }](tx *tx, table, entity, id string, load func(context.Context, []int64) ([]T, error)) (seq int64, item T, err error) {
+	if seq, err = seqOf(tx.ctx, tx.conn, table, id); err != nil {
+		return 0, item, notFound(err, entity, id)
+	}
+	if item, err = loadOne(tx.ctx, []int64{seq}, entity, id, load); err != nil {
+		return 0, item, err
+	}
+	if item.status() == "archived" {
+		return 0, item, &ConflictError{Message: entity + " " + id + " is archived and cannot be changed"}
+	}
+	return seq, item, nil
+}

@@ -1,0 +1,228 @@
+package store
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+
+	"github.com/callbackd/callbackd/store/internal/db"
+)
+
+// PublishedTriggerKey is the trigger key of events that were published rather than found by
+// a trigger.
+const PublishedTriggerKey = "publish"
+
+// Event is something that happened, as it was recorded.
+type Event struct {
+	ID               string
+	CallbackID       string
+	InstanceID       string // "" for a published event
+	TriggerKey       string
+	Type             string
+	SourceID         string
+	Input            json.RawMessage // nil: there was none
+	Output           json.RawMessage // nil: not mapped
+	Status           string          // "pending", "processing", "retrying", "succeeded", "failed" or "skipped"
+	DeliveryStatus   string          // "pending", "sent", "failed" or "skipped"
+	Error            *Failure        // why it was not mapped; nil: it was
+	DestinationCount int
+	SuccessCount     int
+	FailureCount     int
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
+}
+
+// Delivery is one notification to be delivered: all that an attempt needs to know.
+type Delivery struct {
+	Seq            int64 // row numbers, by which outcomes are recorded
+	EventSeq       int64
+	DestinationSeq int64
+
+	NotificationID string
+	AttemptCount   int // attempts made so far
+	EventID        string
+	CallbackID     string
+	InstanceID     string // "" for a published event
+	TriggerKey     string
+	Type           string
+	SourceID       string
+	Output         json.RawMessage
+	CreatedAt      time.Time // of the event
+}
+
+// NewEvent is an event of the host's own.
+type NewEvent struct {
+	Type     string
+	SourceID string // "": the event's id
+	Input    json.RawMessage
+	Output   json.RawMessage
+}
+
+// Published is what became of a NewEvent.
+type Published struct {
+	EventID    string
+	Repeated   bool       // an event with this source id is there already; EventID is that one
+	Deliveries []Delivery // to be made
+}
+
+// Publish stores an event with a notification for every destination that wants it, in
+// one transaction. The same source id again stores nothing.
+func (s *Store) Publish(ctx context.Context, now time.Time, callbackID string, n NewEvent) (out Published, err error) {
+	err = s.write(ctx, func(tx *tx) error {
+		out = Published{}
+		r, err := tx.routing(callbackID)
+		if err != nil {
+			return err
+		}
+		if !r.active {
+			return &ConflictError{Message: "callback " + callbackID + " is archived and takes no events"}
+		}
+		e := newRow{callbackID: callbackID, typ: n.Type, sourceID: n.SourceID, input: n.Input, output: n.Output, status: "succeeded", triggerKey: PublishedTriggerKey}
+		id, deliveries, err := tx.insertEvent(ms(now), r, e)
+		if err != nil {
+			return err
+		}
+		out = Published{EventID: id, Deliveries: deliveries}
+		if id != "" {
+			return nil
+		}
+		row, err := tx.q.PublishedEvent(tx.ctx, db.PublishedEventParams{CallbackSeq: r.seq, Key: dedupKey(n.SourceID), SourceID: n.SourceID})
+		if err != nil {
+			return err
+		}
+		if row.ID == nil {
+			return &ConflictError{Message: "an event with this source_id was published before, and its record has been removed since"}
+		}
+		out = Published{EventID: *row.ID, Repeated: true}
+		return nil
+	})
+	return out, err
+}
+
+// newRow is an event about to be stored.
+type newRow struct {
+	callbackID  string
+	trigger     *int64 // row number of the instance's trigger; nil: published
+	instanceID  string
+	triggerKey  string
+	typ         string
+	sourceID    string // "": the event's id
+	input       json.RawMessage
+	output      json.RawMessage
+	status      string
+	failure     *Failure
+	mapAttempts int64
+	nextMapAt   *int64
+}
+
+// insertEvent stores an event, its key, its payload and, when its status is "succeeded",
+// its notifications. An event whose source id was seen before stores nothing and has no id.
+func (tx *tx) insertEvent(now int64, r *routing, e newRow) (id string, deliveries []Delivery, err error) {
+	id = tx.id(prefixEvent)
+	if e.sourceID == "" {
+		e.sourceID = id
+	}
+	seq := tx.w.lastEvent + 1
+	key := db.InsertKeyParams{CallbackSeq: r.seq, Key: dedupKey(e.sourceID), EventSeq: &seq}
+	if e.trigger != nil {
+		key.InstanceTriggerSeq = *e.trigger
+	}
+	if n, err := tx.q.InsertKey(tx.ctx, key); err != nil || n == 0 {
+		return "", nil, err
+	}
+	tx.w.lastEvent = seq
+	var destinations []int64
+	delivery := "pending"
+	if e.status == "succeeded" {
+		destinations = r.destinations(e.typ)
+	}
+	if len(destinations) == 0 && (e.status == "succeeded" || e.status == "skipped") {
+		delivery = "skipped"
+	}
+	code, message := e.failure.columns()
+	if err := tx.q.InsertEvent(tx.ctx, db.InsertEventParams{Seq: seq, ID: id, CallbackSeq: r.seq, InstanceTriggerSeq: e.trigger, Type: e.typ, SourceID: e.sourceID,
+		Status: e.status, DeliveryStatus: delivery, ErrorCode: code, ErrorMessage: message, DestinationCount: int64(len(destinations)),
+		MapAttempts: e.mapAttempts, NextMapAt: e.nextMapAt, Now: now}); err != nil {
+		return "", nil, err
+	}
+	if err := tx.q.InsertPayload(tx.ctx, db.InsertPayloadParams{EventSeq: seq, Input: e.input, Output: e.output}); err != nil {
+		return "", nil, err
+	}
+	deliveries, err = tx.insertNotifications(now, r.seq, destinations, Delivery{EventSeq: seq, EventID: id, CallbackID: e.callbackID, InstanceID: e.instanceID,
+		TriggerKey: e.triggerKey, Type: e.typ, SourceID: e.sourceID, Output: e.output, CreatedAt: fromMS(now)})
+	return id, deliveries, err
+}
+
+// insertNotifications makes a notification of an event for each destination.
+func (tx *tx) insertNotifications(now, callback int64, destinations []int64, d Delivery) ([]Delivery, error) {
+	if len(destinations) == 0 {
+		return nil, nil
+	}
+	out := make([]Delivery, 0, len(destinations))
+	for _, destination := range destinations {
+		d.NotificationID, d.DestinationSeq = tx.id(prefixNotification), destination
+		var err error
+		if d.Seq, err = tx.q.InsertNotification(tx.ctx, db.InsertNotificationParams{ID: d.NotificationID, CallbackSeq: callback, EventSeq: d.EventSeq,
+			DestinationSeq: destination, Now: &now}); err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// EventFilter narrows the list of a callback's events.
+type EventFilter struct {
+	IDs              []string
+	Types            []string
+	SourceIDs        []string
+	Statuses         []string
+	DeliveryStatuses []string
+	Instances        []string // ids
+	TriggerKeys      []string
+	Created          Range
+}
+
+// ListEvents lists a callback's events.
+func (s *Store) ListEvents(ctx context.Context, callbackID string, f EventFilter, p Page) (List[Event], error) {
+	return listOf(ctx, s, callbackID, "event", p, loader(s.read, loadEvents), func(sel *selection) {
+		sel.in("id", f.IDs).in("type", f.Types).in("status", f.Statuses).in("delivery_status", f.DeliveryStatuses).during("created_at", f.Created)
+		if len(f.SourceIDs) > 0 {
+			// The keys are the index by source id; there is no other.
+			keys := make([]string, len(f.SourceIDs))
+			for i, id := range f.SourceIDs {
+				keys[i] = hex.EncodeToString(dedupKey(id))
+			}
+			sel.in("source_id", f.SourceIDs).
+				and("t.seq IN (SELECT k.event_seq FROM event_key AS k WHERE k.callback_seq = t.callback_seq AND k.key IN (SELECT unhex(value) FROM json_each(?)))", jsonText(keys))
+		}
+		if len(f.Instances) > 0 {
+			sel.and(`t.instance_trigger_seq IN (SELECT x.seq FROM instance_trigger AS x JOIN instance AS i ON i.seq = x.instance_seq
+				WHERE i.id IN (SELECT value FROM json_each(?)))`, jsonText(f.Instances))
+		}
+		if len(f.TriggerKeys) > 0 {
+			sel.and(`coalesce((SELECT pt.key FROM instance_trigger AS x JOIN provider_trigger AS pt ON pt.seq = x.provider_trigger_seq
+				WHERE x.seq = t.instance_trigger_seq), '`+PublishedTriggerKey+`') IN (SELECT value FROM json_each(?))`, jsonText(f.TriggerKeys))
+		}
+	})
+}
+
+// Event finds one of a callback's events.
+func (s *Store) Event(ctx context.Context, callbackID, id string) (Event, error) {
+	return getOf(ctx, s, callbackID, "event", "callback.event", id, loader(s.read, loadEvents))
+}
+
+func loadEvents(ctx context.Context, q *db.Queries, seqs []int64) ([]Event, error) {
+	rows, err := q.EventsBySeq(ctx, seqsJSON(seqs))
+	if err != nil {
+		return nil, err
+	}
+	return inOrder(seqs, rows, func(r *db.EventsBySeqRow) int64 { return r.Event.Seq }, func(r *db.EventsBySeqRow) (Event, error) {
+		e := r.Event
+		return Event{ID: e.ID, CallbackID: r.CallbackID, InstanceID: orElse(r.InstanceID, ""), TriggerKey: orElse(r.TriggerKey, PublishedTriggerKey),
+			Type: e.Type, SourceID: e.SourceID, Input: r.Input, Output: r.Output, Status: e.Status, DeliveryStatus: e.DeliveryStatus,
+			Error: failure(e.ErrorCode, e.ErrorMessage), DestinationCount: int(e.DestinationCount), SuccessCount: int(e.SuccessCount),
+			FailureCount: int(e.FailureCount), CreatedAt: fromMS(e.CreatedAt), UpdatedAt: fromMS(e.UpdatedAt)}, nil
+	})
+}

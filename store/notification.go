@@ -1,0 +1,256 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/callbackd/callbackd/store/internal/db"
+)
+
+// Notification is one event on its way to one destination.
+type Notification struct {
+	ID            string
+	Status        string   // "pending", "retrying", "delivered" or "failed"
+	Error         *Failure // of the last attempt that failed; nil: none has
+	AttemptCount  int
+	Event         NotificationEvent
+	Destination   Destination
+	Attempts      []Attempt // oldest first; only from [Store.Notification]
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+	LastAttemptAt time.Time // zero: none yet
+	NextAttemptAt time.Time // zero: it has ended
+}
+
+// NotificationEvent is a notification's event in short.
+type NotificationEvent struct {
+	ID               string
+	Type             string
+	DeliveryStatus   string // as an [Event] has it
+	DestinationCount int
+	SuccessCount     int
+	FailureCount     int
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
+}
+
+// Attempt is one try to deliver a notification.
+type Attempt struct {
+	ID        string
+	Number    int // from 1
+	Failure   *Failure
+	Response  *Response // nil: there was no answer
+	StartedAt time.Time
+	Duration  time.Duration // in whole milliseconds
+}
+
+// Response is what a destination answered.
+type Response struct {
+	StatusCode int
+	Headers    []Header
+	Body       []byte // possibly cut short
+}
+
+// Header is one header line.
+type Header struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+// Outcome is an attempt that was made, and what follows from it.
+type Outcome struct {
+	Seq           int64 // of the [Delivery]
+	EventSeq      int64
+	Attempt       Attempt   // without its ID
+	NextAttemptAt time.Time // zero: no further attempt
+}
+
+// RecordOutcomes stores attempts, the notifications' states and their events' counts, in
+// one transaction. An outcome of a notification that has ended meanwhile is dropped.
+func (s *Store) RecordOutcomes(ctx context.Context, now time.Time, outcomes []Outcome) error {
+	return s.write(ctx, func(tx *tx) error {
+		for _, o := range outcomes {
+			if err := tx.recordOutcome(ms(now), o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (tx *tx) recordOutcome(now int64, o Outcome) error {
+	status, attempted := "delivered", "succeeded"
+	count := db.CountOutcomeParams{Seq: o.EventSeq, Successes: 1, Now: now}
+	var next *int64
+	if o.Attempt.Failure != nil {
+		attempted = "failed"
+		next = msPtr(o.NextAttemptAt)
+		status, count.Successes, count.Failures = "failed", 0, 1
+		if next != nil {
+			status = "retrying"
+		}
+	}
+	started := ms(o.Attempt.StartedAt)
+	code, message := o.Attempt.Failure.columns()
+	n, err := tx.q.RecordOutcome(tx.ctx, db.RecordOutcomeParams{Seq: o.Seq, Status: status, AttemptCount: int64(o.Attempt.Number), NextAttemptAt: next,
+		LastAttemptAt: &started, ErrorCode: code, ErrorMessage: message, Now: now})
+	if err != nil || n == 0 {
+		return err
+	}
+	attempt := db.InsertAttemptParams{ID: tx.id(prefixAttempt), NotificationSeq: o.Seq, AttemptNumber: int64(o.Attempt.Number), Status: attempted,
+		ErrorCode: code, ErrorMessage: message, StartedAt: started, DurationMs: o.Attempt.Duration.Milliseconds()}
+	if r := o.Attempt.Response; r != nil {
+		statusCode := int64(r.StatusCode)
+		attempt.StatusCode = &statusCode
+		if attempt.ResponseHeaders, err = json.Marshal(r.Headers); err != nil {
+			return err
+		}
+		attempt.ResponseBody = r.Body
+	}
+	if err := tx.q.InsertAttempt(tx.ctx, attempt); err != nil {
+		return err
+	}
+	if next != nil {
+		return nil
+	}
+	return tx.q.CountOutcome(tx.ctx, count)
+}
+
+// FailNotifications ends at most limit of a destination's open notifications, because of
+// f, and tells how many there were.
+func (s *Store) FailNotifications(ctx context.Context, now time.Time, destination int64, f Failure, limit int) (ended int, err error) {
+	err = s.write(ctx, func(tx *tx) error {
+		rows, err := tx.q.OpenNotificationEvents(tx.ctx, destination, int64(limit))
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if err := tx.q.FailNotification(tx.ctx, db.FailNotificationParams{Seq: r.Seq, ErrorCode: &f.Code, ErrorMessage: &f.Message, Now: ms(now)}); err != nil {
+				return err
+			}
+			if err := tx.q.CountOutcome(tx.ctx, db.CountOutcomeParams{Seq: r.EventSeq, Failures: 1, Now: ms(now)}); err != nil {
+				return err
+			}
+		}
+		ended = len(rows)
+		return nil
+	})
+	return ended, err
+}
+
+// OpenDestinations are the destinations with open notifications, by row number, and when
+// the first of each is due.
+func (s *Store) OpenDestinations(ctx context.Context) (map[int64]time.Time, error) {
+	rows, err := s.read.OpenDestinations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[int64]time.Time, len(rows))
+	for _, r := range rows {
+		out[r.Seq] = fromMS(r.NextAttemptAt)
+	}
+	return out, nil
+}
+
+// Due is an open notification of which only its turn is known.
+type Due struct {
+	Seq int64
+	At  time.Time
+}
+
+// OpenNotifications are at most limit open notifications of a destination, those that
+// are due first in front.
+func (s *Store) OpenNotifications(ctx context.Context, destination int64, limit int) ([]Due, error) {
+	rows, err := s.read.OpenNotifications(ctx, destination, int64(limit))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Due, len(rows))
+	for i, r := range rows {
+		out[i] = Due{Seq: r.Seq, At: fromMS(r.NextAttemptAt)}
+	}
+	return out, nil
+}
+
+// Deliveries loads open notifications by row number, in any order; those that have ended
+// are left out.
+func (s *Store) Deliveries(ctx context.Context, seqs []int64) ([]Delivery, error) {
+	rows, err := s.read.DeliveriesBySeq(ctx, seqsJSON(seqs))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Delivery, len(rows))
+	for i, r := range rows {
+		out[i] = Delivery{Seq: r.Seq, EventSeq: r.EventSeq, DestinationSeq: r.DestinationSeq, NotificationID: r.ID, AttemptCount: int(r.AttemptCount),
+			EventID: r.EventID, CallbackID: r.CallbackID, InstanceID: orElse(r.InstanceID, ""), TriggerKey: orElse(r.TriggerKey, PublishedTriggerKey),
+			Type: r.Type, SourceID: r.SourceID, Output: r.Output, CreatedAt: fromMS(r.CreatedAt)}
+	}
+	return out, nil
+}
+
+// NotificationFilter narrows the list of a callback's notifications.
+type NotificationFilter struct {
+	Destinations []string // ids
+	Statuses     []string
+	Events       []string // ids
+	Created      Range
+}
+
+// ListNotifications lists a callback's notifications, without their attempts.
+func (s *Store) ListNotifications(ctx context.Context, callbackID string, f NotificationFilter, p Page) (List[Notification], error) {
+	return listOf(ctx, s, callbackID, "notification", p, s.loadNotifications, func(sel *selection) {
+		sel.refer("destination_seq", "destination", f.Destinations).in("status", f.Statuses).refer("event_seq", "event", f.Events).during("created_at", f.Created)
+	})
+}
+
+// Notification finds one of a callback's notifications, with its attempts.
+func (s *Store) Notification(ctx context.Context, callbackID, id string) (Notification, error) {
+	n, err := getOf(ctx, s, callbackID, "notification", "callback.notification", id, s.loadNotifications)
+	if err != nil {
+		return n, err
+	}
+	seq, err := seqOf(ctx, s.readers, "notification", id)
+	if err != nil {
+		return n, notFound(err, "callback.notification", id)
+	}
+	rows, err := s.read.Attempts(ctx, seq)
+	if err != nil {
+		return n, err
+	}
+	for _, r := range rows {
+		a := Attempt{ID: r.ID, Number: int(r.AttemptNumber), Failure: failure(r.ErrorCode, r.ErrorMessage), StartedAt: fromMS(r.StartedAt),
+			Duration: time.Duration(r.DurationMs) * time.Millisecond}
+		if r.StatusCode != nil {
+			a.Response = &Response{StatusCode: int(*r.StatusCode), Body: r.ResponseBody}
+			if err := json.Unmarshal(r.ResponseHeaders, &a.Response.Headers); err != nil {
+				return n, err
+			}
+		}
+		n.Attempts = append(n.Attempts, a)
+	}
+	return n, nil
+}
+
+func (s *Store) loadNotifications(ctx context.Context, seqs []int64) ([]Notification, error) {
+	rows, err := s.read.NotificationsBySeq(ctx, seqsJSON(seqs))
+	if err != nil {
+		return nil, err
+	}
+	destinations := make(map[int64]Destination)
+	return inOrder(seqs, rows, func(r *db.NotificationsBySeqRow) int64 { return r.Notification.Seq }, func(r *db.NotificationsBySeqRow) (Notification, error) {
+		row := r.Notification
+		d, ok := destinations[row.DestinationSeq]
+		if !ok {
+			var err error
+			if d, err = s.DestinationBySeq(ctx, row.DestinationSeq); err != nil {
+				return Notification{}, err
+			}
+			destinations[row.DestinationSeq] = d
+		}
+		return Notification{ID: row.ID, Status: row.Status, Error: failure(row.ErrorCode, row.ErrorMessage), AttemptCount: int(row.AttemptCount), Destination: d,
+			Event: NotificationEvent{ID: r.EventID, Type: r.EventType, DeliveryStatus: r.DeliveryStatus, DestinationCount: int(r.DestinationCount),
+				SuccessCount: int(r.SuccessCount), FailureCount: int(r.FailureCount), CreatedAt: fromMS(r.EventCreatedAt), UpdatedAt: fromMS(r.EventUpdatedAt)},
+			CreatedAt: fromMS(row.CreatedAt), UpdatedAt: fromMS(row.UpdatedAt), LastAttemptAt: fromMSPtr(row.LastAttemptAt), NextAttemptAt: fromMSPtr(row.NextAttemptAt)}, nil
+	})
+}

@@ -1,0 +1,264 @@
+package store
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/callbackd/callbackd/store/internal/db"
+)
+
+// PollTarget is an instance trigger that is due, with all that a poll or a mapping needs.
+type PollTarget struct {
+	Seq                 int64 // row number
+	ID                  string
+	InstanceID          string
+	CallbackID          string
+	ProviderIdentifier  string
+	TriggerKey          string
+	Config              json.RawMessage
+	AuthMethod          string          // "": no auth config
+	Auth                json.RawMessage // nil: no auth config
+	State               json.RawMessage // nil: none yet
+	SkipBaseline        bool            // what this poll finds is to be remembered, not emitted
+	Interval            time.Duration
+	DueAt               time.Time // zero: it is not polled
+	ConsecutiveFailures int
+
+	trigger int64 // row number of the provider's trigger
+}
+
+// DuePolls are the row numbers of at most limit triggers that are due, longest due
+// first.
+func (s *Store) DuePolls(ctx context.Context, now time.Time, limit int) ([]int64, error) {
+	return s.read.DuePolls(ctx, msPtr(now), int64(limit))
+}
+
+// PollTarget loads a trigger.
+func (s *Store) PollTarget(ctx context.Context, seq int64) (PollTarget, error) {
+	r, err := s.read.PollTarget(ctx, seq)
+	if err != nil {
+		return PollTarget{}, notFound(err, "callback.instance.trigger", strconv.FormatInt(seq, 10))
+	}
+	t := PollTarget{Seq: seq, ID: r.ID, InstanceID: r.InstanceID, CallbackID: r.CallbackID, ProviderIdentifier: r.ProviderIdentifier, TriggerKey: r.TriggerKey,
+		State: r.State, SkipBaseline: r.Baseline == "skip", Interval: pollInterval(r.PollIntervalSecondsOverride, r.IntervalSeconds),
+		DueAt: fromMSPtr(r.NextPollAt), ConsecutiveFailures: int(r.ConsecutiveFailures), trigger: r.ProviderTriggerSeq}
+	if t.Config, err = s.sealer.open("config:"+r.ConfigID, r.ConfigValue); err != nil {
+		return t, err
+	}
+	if r.AuthConfigID != nil {
+		t.AuthMethod = orElse(r.AuthMethodKey, "")
+		t.Auth, err = s.sealer.open("auth_config:"+*r.AuthConfigID, r.AuthValue)
+	}
+	return t, err
+}
+
+// Item is one input that a poll found: mapped, or with the reason why not.
+type Item struct {
+	Input     json.RawMessage
+	Type      string
+	SourceID  string // when it was not mapped: a name for the input
+	Output    json.RawMessage
+	Failure   *Failure  // nil: it was mapped
+	NextMapAt time.Time // when to map it again; zero: never, if it was not mapped
+}
+
+// Poll is a poll that succeeded.
+type Poll struct {
+	At         time.Time
+	NextPollAt time.Time
+	State      json.RawMessage // nil: as before
+	Items      []Item
+}
+
+// PollRecord is what became of a Poll.
+type PollRecord struct {
+	Events     int        // stored
+	Deliveries []Delivery // to be made
+	Dropped    bool       // the trigger is polled no longer, and nothing was stored
+}
+
+// RecordPoll stores what a poll found: keys, events, notifications, the new state and
+// when to poll next, in one transaction. Items that were seen before change nothing.
+func (s *Store) RecordPoll(ctx context.Context, t PollTarget, p Poll) (out PollRecord, err error) {
+	items, err := s.unseen(ctx, t, p.Items)
+	if err != nil {
+		return out, err
+	}
+	state := p.State
+	if state == nil {
+		state = t.State
+	}
+	err = s.write(ctx, func(tx *tx) error {
+		out = PollRecord{}
+		n, err := tx.q.RecordPollSuccess(tx.ctx, db.RecordPollSuccessParams{Seq: t.Seq, State: state, NextPollAt: msPtr(p.NextPollAt), LastPolledAt: msPtr(p.At)})
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			out.Dropped = true
+			return nil
+		}
+		r, err := tx.routing(t.CallbackID)
+		if err != nil {
+			return err
+		}
+		for _, item := range items {
+			if t.SkipBaseline {
+				if _, err := tx.q.InsertKey(tx.ctx, db.InsertKeyParams{CallbackSeq: r.seq, Key: dedupKey(item.SourceID), InstanceTriggerSeq: t.Seq}); err != nil {
+					return err
+				}
+				continue
+			}
+			id, deliveries, err := tx.insertEvent(ms(p.At), r, item.row(t, r))
+			if err != nil {
+				return err
+			}
+			if id != "" {
+				out.Events++
+			}
+			out.Deliveries = append(out.Deliveries, deliveries...)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// row is an item as an event to be stored.
+func (i Item) row(t PollTarget, r *routing) newRow {
+	e := newRow{callbackID: t.CallbackID, trigger: &t.Seq, instanceID: t.InstanceID, triggerKey: t.TriggerKey,
+		typ: i.Type, sourceID: i.SourceID, input: i.Input, output: i.Output, status: "succeeded"}
+	switch {
+	case i.Failure == nil && !wants(r.triggers[t.trigger], i.Type):
+		e.status = "skipped"
+	case i.Failure != nil:
+		e.failure, e.mapAttempts, e.nextMapAt, e.status = i.Failure, 1, msPtr(i.NextMapAt), "retrying"
+		if i.NextMapAt.IsZero() {
+			e.status = "failed"
+		}
+	}
+	return e
+}
+
+// unseen leaves out what has a key already. It only saves the writer work: a source that
+// repeats a thousand items at each poll costs reads, not writes. The keys decide.
+func (s *Store) unseen(ctx context.Context, t PollTarget, items []Item) ([]Item, error) {
+	if len(items) == 0 {
+		return nil, nil
+	}
+	callback, err := s.read.CallbackSeq(ctx, t.CallbackID)
+	if err != nil {
+		return nil, notFound(err, "callback", t.CallbackID)
+	}
+	keys := make([]string, len(items))
+	for i, item := range items {
+		keys[i] = hex.EncodeToString(dedupKey(item.SourceID))
+	}
+	known, err := s.read.KnownKeys(ctx, db.KnownKeysParams{Keys: jsonText(keys), CallbackSeq: callback.Seq, InstanceTriggerSeq: t.Seq})
+	if err != nil {
+		return nil, err
+	}
+	seen := make(map[string]bool, len(known))
+	for _, k := range known {
+		seen[k] = true
+	}
+	fresh := make([]Item, 0, len(items)-len(known))
+	for i, item := range items {
+		if !seen[keys[i]] {
+			fresh = append(fresh, item)
+		}
+	}
+	return fresh, nil
+}
+
+// PollFailure is a poll that failed.
+type PollFailure struct {
+	At         time.Time
+	NextPollAt time.Time // zero: not before a person acts
+	Failure    Failure
+}
+
+// RecordPollFailure stores that a poll failed. The state stays as it was.
+func (s *Store) RecordPollFailure(ctx context.Context, t PollTarget, f PollFailure) error {
+	status := "failing"
+	if f.NextPollAt.IsZero() {
+		status = "paused"
+	}
+	return s.write(ctx, func(tx *tx) error {
+		_, err := tx.q.RecordPollFailure(tx.ctx, db.RecordPollFailureParams{Seq: t.Seq, Status: status, NextPollAt: msPtr(f.NextPollAt), LastPolledAt: msPtr(f.At),
+			ErrorCode: &f.Failure.Code, ErrorMessage: &f.Failure.Message})
+		return err
+	})
+}
+
+// Mapping is an event whose input is to be mapped again.
+type Mapping struct {
+	EventSeq   int64
+	TriggerSeq int64 // for [Store.PollTarget]
+	Attempts   int   // made so far
+	Input      json.RawMessage
+}
+
+// DueMappings are at most limit events whose input is to be mapped again.
+func (s *Store) DueMappings(ctx context.Context, now time.Time, limit int) ([]Mapping, error) {
+	rows, err := s.read.DueMappings(ctx, msPtr(now), int64(limit))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Mapping, 0, len(rows))
+	for _, r := range rows {
+		if r.InstanceTriggerSeq != nil {
+			out = append(out, Mapping{EventSeq: r.Seq, TriggerSeq: *r.InstanceTriggerSeq, Attempts: int(r.MapAttempts), Input: r.Input})
+		}
+	}
+	return out, nil
+}
+
+// RecordMapping stores what became of mapping an event again. An event that turns out to
+// be known under its source id already ends as skipped.
+func (s *Store) RecordMapping(ctx context.Context, now time.Time, t PollTarget, m Mapping, item Item) (deliveries []Delivery, err error) {
+	err = s.write(ctx, func(tx *tx) error {
+		deliveries = nil
+		r, err := tx.routing(t.CallbackID)
+		if err != nil {
+			return err
+		}
+		e := item.row(t, r)
+		if item.Failure == nil {
+			n, err := tx.q.InsertKey(tx.ctx, db.InsertKeyParams{CallbackSeq: r.seq, Key: dedupKey(e.sourceID), InstanceTriggerSeq: t.Seq, EventSeq: &m.EventSeq})
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				e.status, e.failure = "skipped", &Failure{Code: "duplicate", Message: "the source repeated an event that is there already"}
+			}
+		}
+		var destinations []int64
+		delivery := "pending"
+		if e.status == "succeeded" {
+			destinations = r.destinations(e.typ)
+		}
+		if len(destinations) == 0 && e.status != "retrying" {
+			delivery = "skipped"
+		}
+		code, message := e.failure.columns()
+		n, err := tx.q.RecordMapping(tx.ctx, db.RecordMappingParams{Seq: m.EventSeq, Type: e.typ, SourceID: e.sourceID, Status: e.status, DeliveryStatus: delivery,
+			DestinationCount: int64(len(destinations)), ErrorCode: code, ErrorMessage: message, NextMapAt: e.nextMapAt, Now: ms(now)})
+		if err != nil || n == 0 {
+			return err
+		}
+		if err := tx.q.SetOutput(tx.ctx, e.output, m.EventSeq); err != nil {
+			return err
+		}
+		rows, err := tx.q.EventsBySeq(tx.ctx, seqsJSON([]int64{m.EventSeq}))
+		if err != nil {
+			return err
+		}
+		deliveries, err = tx.insertNotifications(ms(now), r.seq, destinations, Delivery{EventSeq: m.EventSeq, EventID: rows[0].Event.ID, CallbackID: t.CallbackID,
+			InstanceID: t.InstanceID, TriggerKey: t.TriggerKey, Type: e.typ, SourceID: e.sourceID, Output: e.output, CreatedAt: fromMS(rows[0].Event.CreatedAt)})
+		return err
+	})
+	return deliveries, err
+}

@@ -1,0 +1,175 @@
+// Package store keeps everything that an engine knows in one SQLite file: one
+// writer with group commit, a pool of readers, and whole operations (attach an
+// instance, record a poll, record outcomes), each of which is one transaction.
+//
+// Nothing above this package sees SQL, row numbers of reads, or integers for times.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"github.com/gofrs/flock"
+	_ "modernc.org/sqlite" // the driver
+
+	"github.com/callbackd/callbackd/store/internal/db"
+)
+
+// Store is an open file. Its methods may be called from many goroutines. A read
+// stops when its context is done. A write that has not begun by then returns the
+// context's error and changes nothing; one that has begun runs to its end.
+type Store struct {
+	lock    *flock.Flock
+	log     *slog.Logger
+	sealer  *sealer
+	ids     *ids
+	writer  *writer
+	readers *sql.DB
+	read    *db.Queries
+
+	closing sync.Once
+	closed  error
+}
+
+// Open opens the file at o.Path, made from the schema if it is missing and brought
+// forward if it is older. Errors a person can act on are a [*LockedError], a
+// [*VersionError], and those that speak of the key.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	path, err := filepath.Abs(o.Path)
+	if err != nil {
+		return nil, err
+	}
+	o.Path = path
+	if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
+		return nil, fmt.Errorf("open %s: its folder does not exist", path)
+	}
+	l, err := lock(path)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{lock: l, log: o.Logger, ids: newIDs(o.Now, o.Rand)}
+	if err := s.open(ctx, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context, o Options) error {
+	writing, err := sql.Open("sqlite", writerDSN(o))
+	if err != nil {
+		return err
+	}
+	s.writer = newWriter(s, writing)
+	isNew, err := migrate(ctx, writing)
+	if err != nil {
+		return err
+	}
+	key, err := keyFor(o, isNew)
+	if err != nil {
+		return err
+	}
+	if s.sealer, err = newSealer(key, o.Rand); err != nil {
+		return err
+	}
+	if err := s.writer.start(); err != nil {
+		return err
+	}
+	if err := s.checkKey(ctx); err != nil {
+		return err
+	}
+	// Readers come second: a read-only connection cannot switch the file to WAL.
+	if s.readers, err = sql.Open("sqlite", readerDSN(o)); err != nil {
+		return err
+	}
+	n := max(4, runtime.GOMAXPROCS(0))
+	s.readers.SetMaxOpenConns(n)
+	s.readers.SetMaxIdleConns(n)
+	s.read, err = db.Prepare(ctx, s.readers)
+	return err
+}
+
+// checkKey leaves a sealed word in a new file, and makes sure that it can be read in
+// an old one: a wrong key is found here, not at the first delivery.
+func (s *Store) checkKey(ctx context.Context) error {
+	const place, word = "meta.key_check", "callbackd"
+	return s.write(ctx, func(tx *tx) error {
+		sealed, err := tx.q.Meta(tx.ctx, "key_check")
+		if errors.Is(err, sql.ErrNoRows) {
+			if sealed, err = s.sealer.seal(place, []byte(word)); err != nil {
+				return err
+			}
+			return tx.q.SetMeta(tx.ctx, "key_check", sealed)
+		}
+		if err != nil {
+			return err
+		}
+		if plain, err := s.sealer.open(place, sealed); err != nil || string(plain) != word {
+			return errors.New("the encryption key is not the one that this file was written with")
+		}
+		return nil
+	})
+}
+
+// Close waits for what is being written, then closes the file. Later calls fail with
+// [ErrClosed]; closing twice is harmless.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		var errs []error
+		if s.read != nil {
+			errs = append(errs, s.read.Close())
+		}
+		if s.readers != nil {
+			errs = append(errs, s.readers.Close())
+		}
+		if s.writer != nil {
+			errs = append(errs, s.writer.stop())
+		}
+		s.closed = errors.Join(append(errs, s.lock.Unlock())...)
+	})
+	return s.closed
+}
+
+// The DSN's own keys are checked by the driver before any is applied; _pragma values are not.
+
+func writerDSN(o Options) string {
+	sync := "FULL"
+	if o.NoSync {
+		sync = "NORMAL"
+	}
+	return dsn(o.Path, url.Values{
+		"_journal_mode": {"WAL"},
+		"_synchronous":  {sync},
+		"_busy_timeout": {"5000"},
+		"_foreign_keys": {"1"},
+		"_txlock":       {"immediate"},
+		"_dqs":          {"0"},
+		"_pragma":       {"cache_size(-16000)", "journal_size_limit(67108864)", "temp_store(2)"},
+	})
+}
+
+func readerDSN(o Options) string {
+	return dsn(o.Path, url.Values{
+		"mode":          {"ro"},
+		"_query_only":   {"1"},
+		"_busy_timeout": {"5000"},
+		"_dqs":          {"0"},
+		"_pragma":       {"cache_size(-4000)", "temp_store(2)"},
+	})
+}
+
+// dsn makes a URI, in which alone mode=ro is heeded, of a path with any character.
+func dsn(path string, v url.Values) string {
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: v.Encode()}).String()
+}

@@ -1,0 +1,282 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/callbackd/callbackd/store/internal/db"
+)
+
+// maxBatch bounds one group commit, and with it how long the first of a batch waits for
+// the last.
+const maxBatch = 256
+
+// writer owns the one connection that writes. Whoever wants to write hands over a piece
+// of work; the writer runs all that is waiting in one transaction, commits once, and
+// answers all. With nothing to do it sleeps; a lone piece waits for nobody.
+type writer struct {
+	s    *Store
+	pool *sql.DB
+	work chan *piece
+	done chan struct{} // closed when the loop has ended
+
+	mu      sync.RWMutex // held for reading while a piece is handed over
+	stopped bool
+
+	// What follows is the loop's own.
+	conn      *sql.Conn
+	q         *db.Queries
+	stmts     map[string]*sql.Stmt
+	routings  map[string]*routing // by callback id; see routing.go
+	lastEvent int64               // row number of the newest event
+}
+
+// piece is one unit of work, all or nothing.
+type piece struct {
+	run   func(*tx) error
+	state atomic.Int32 // waiting, then begun or abandoned
+	err   error
+	done  chan struct{}
+}
+
+const (
+	waiting = iota
+	begun
+	abandoned
+)
+
+// tx is what a piece works with. Its context is never done: a statement cut off in the
+// middle would take the connection with it.
+type tx struct {
+	ctx  context.Context
+	q    *db.Queries
+	conn *sql.Conn
+	w    *writer
+}
+
+func newWriter(s *Store, pool *sql.DB) *writer {
+	pool.SetMaxOpenConns(1)
+	return &writer{s: s, pool: pool, work: make(chan *piece, maxBatch), done: make(chan struct{})}
+}
+
+// start connects and runs the loop; stop waits for it.
+func (w *writer) start() error {
+	if err := w.connect(); err != nil {
+		w.stopped = true
+		return err
+	}
+	go w.loop()
+	return nil
+}
+
+func (w *writer) stop() error {
+	w.mu.Lock()
+	running := w.q != nil && !w.stopped
+	w.stopped = true
+	w.mu.Unlock()
+	if running {
+		close(w.work)
+		<-w.done
+	}
+	w.disconnect()
+	return w.pool.Close()
+}
+
+func (w *writer) connect() (err error) {
+	ctx := context.Background()
+	if w.conn, err = w.pool.Conn(ctx); err != nil {
+		return err
+	}
+	if w.q, err = db.Prepare(ctx, w.conn); err != nil {
+		return err
+	}
+	w.stmts = make(map[string]*sql.Stmt)
+	for _, text := range []string{"BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", "SAVEPOINT piece", "RELEASE piece", "ROLLBACK TO piece"} {
+		if w.stmts[text], err = w.conn.PrepareContext(ctx, text); err != nil {
+			return err
+		}
+	}
+	w.routings = make(map[string]*routing)
+	w.lastEvent, err = w.q.LastEvent(ctx)
+	return err
+}
+
+func (w *writer) disconnect() {
+	for _, stmt := range w.stmts {
+		_ = stmt.Close()
+	}
+	if w.q != nil {
+		_ = w.q.Close()
+	}
+	if w.conn != nil {
+		_ = w.conn.Close()
+	}
+}
+
+func (w *writer) exec(text string) error {
+	_, err := w.stmts[text].ExecContext(context.Background())
+	return err
+}
+
+// write runs fn in a transaction of its own or of many, and returns once it is committed
+// or has failed. fn may run twice: it must set, not add to, what it captures.
+func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p := &piece{run: fn, done: make(chan struct{})}
+	if err := s.writer.hand(ctx, p); err != nil {
+		return err
+	}
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		if p.state.CompareAndSwap(waiting, abandoned) {
+			return ctx.Err()
+		}
+		<-p.done
+		return p.err
+	}
+}
+
+func (w *writer) hand(ctx context.Context, p *piece) error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.stopped {
+		return ErrClosed
+	}
+	select {
+	case w.work <- p:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *writer) loop() {
+	defer close(w.done)
+	batch := make([]*piece, 0, maxBatch)
+	for p := range w.work {
+		batch = append(batch[:0], p)
+	fill:
+		for len(batch) < maxBatch {
+			select {
+			case p, ok := <-w.work:
+				if !ok {
+					break fill
+				}
+				batch = append(batch, p)
+			default:
+				break fill
+			}
+		}
+		w.runBatch(batch)
+		clear(batch)
+	}
+}
+
+// runBatch commits a batch and answers it. Nearly always every piece succeeds, so none
+// pays for a savepoint at first; when one fails, the transaction starts again with a
+// savepoint around each, and the failing ones fail alone.
+func (w *writer) runBatch(batch []*piece) {
+	ready := batch[:0]
+	for _, p := range batch {
+		if p.state.CompareAndSwap(waiting, begun) {
+			ready = append(ready, p)
+		} else {
+			close(p.done)
+		}
+	}
+	if len(ready) == 0 {
+		return
+	}
+	err := w.tryBatch(ready, false)
+	if err != nil && len(ready) > 1 && !errors.Is(err, ErrUnavailable) {
+		err = w.tryBatch(ready, true)
+	}
+	for _, p := range ready {
+		if err != nil && p.err == nil {
+			p.err = err
+		}
+		close(p.done)
+	}
+}
+
+// tryBatch returns an error if nothing was committed. With savepoints, a piece's own
+// failure is in the piece alone.
+func (w *writer) tryBatch(batch []*piece, savepoints bool) error {
+	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
+		return w.broken("begin", err)
+	}
+	t := &tx{ctx: context.Background(), q: w.q, conn: w.conn, w: w}
+	for _, p := range batch {
+		p.err = nil
+		if !savepoints {
+			if p.err = w.runPiece(t, p); p.err != nil {
+				return w.rollback(p.err)
+			}
+			continue
+		}
+		if err := w.exec("SAVEPOINT piece"); err != nil {
+			return w.broken("savepoint", err)
+		}
+		if p.err = w.runPiece(t, p); p.err != nil {
+			clear(w.routings)
+			if err := w.exec("ROLLBACK TO piece"); err != nil {
+				return w.broken("roll back to the savepoint", err)
+			}
+		}
+		if err := w.exec("RELEASE piece"); err != nil {
+			return w.broken("release the savepoint", err)
+		}
+	}
+	if err := w.exec("COMMIT"); err != nil {
+		return w.broken("commit", err)
+	}
+	return nil
+}
+
+func (w *writer) runPiece(t *tx, p *piece) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic in a write: %v\n%s", r, debug.Stack())
+		}
+	}()
+	err = p.run(t)
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch e.Code() & 0xff { // the primary code
+		case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOMEM:
+			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+	}
+	return err
+}
+
+// rollback undoes the transaction because of err, which it returns.
+func (w *writer) rollback(err error) error {
+	clear(w.routings)
+	if failed := w.exec("ROLLBACK"); failed != nil {
+		return w.broken("roll back", failed)
+	}
+	return err
+}
+
+// broken is for a failure of the file rather than of a piece. The connection is made
+// anew, because nobody knows what state it is in.
+func (w *writer) broken(doing string, err error) error {
+	err = fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, err)
+	w.disconnect()
+	if failed := w.connect(); failed != nil {
+		w.s.log.Error("the store's connection is lost", "err", errors.Join(err, failed))
+	}
+	return err
+}
