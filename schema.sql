@@ -222,6 +222,7 @@ CREATE TABLE instance (
 ) STRICT;
 
 CREATE UNIQUE INDEX instance_pair ON instance (callback_seq, config_seq, coalesce(auth_config_seq, 0));
+CREATE INDEX instance_callback ON instance (callback_seq, seq);
 CREATE INDEX instance_config ON instance (config_seq);
 CREATE INDEX instance_auth_config ON instance (auth_config_seq) WHERE auth_config_seq IS NOT NULL;
 

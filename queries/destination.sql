@@ -27,7 +27,7 @@ SELECT a.seq FROM destination AS a WHERE a.scope = 'all';
 -- name: CallbacksOfDestinations :many
 SELECT cd.destination_seq, c.id FROM callback_destination AS cd JOIN callback AS c ON c.seq = cd.callback_seq
 WHERE cd.destination_seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)))
-ORDER BY c.seq;
+ORDER BY cd.destination_seq, cd.callback_seq;
 
 -- name: LinkDestination :exec
 INSERT INTO callback_destination (callback_seq, destination_seq) VALUES (@callback_seq, @destination_seq) ON CONFLICT DO NOTHING;

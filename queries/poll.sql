@@ -41,3 +41,6 @@ SELECT e.seq, e.instance_trigger_seq, e.map_attempts, p.input
 FROM event AS e JOIN event_payload AS p ON p.event_seq = e.seq
 WHERE e.next_map_at IS NOT NULL AND e.next_map_at <= @now
 ORDER BY e.next_map_at LIMIT @max_rows;
+
+-- name: NextMapping :one
+SELECT CAST(coalesce(min(e.next_map_at), 0) AS INTEGER) FROM event AS e WHERE e.next_map_at IS NOT NULL;

@@ -50,10 +50,12 @@ func OpenAPIKeys(ctx context.Context, o Options) (*APIKeys, error) {
 		keys.close = s.Close
 		return keys, nil
 	}
-	if _, locked := errors.AsType[*LockedError](err); !locked {
+	locked, ok := errors.AsType[*LockedError](err)
+	if !ok {
 		return nil, err
 	}
 	o = o.withDefaults()
+	o.Path = locked.Path // absolute
 	pool, err := sql.Open("sqlite", writerDSN(o))
 	if err != nil {
 		return nil, err

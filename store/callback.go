@@ -246,7 +246,7 @@ type CallbackFilter struct {
 
 // ListCallbacks lists callbacks.
 func (s *Store) ListCallbacks(ctx context.Context, f CallbackFilter, p Page) (List[Callback], error) {
-	sel := selectFrom("callback").in("id", f.IDs).refer("deployment_seq", "provider_deployment", f.Deployments).statuses(f.Statuses, "active").
+	sel := selectFrom("callback").ids(f.IDs).refer("deployment_seq", "provider_deployment", f.Deployments).statuses(f.Statuses, "active").
 		during("created_at", f.Created).during("updated_at", f.Updated)
 	return list(ctx, s, sel, p, s.callbackLoader(s.read))
 }

@@ -65,7 +65,7 @@ type SetupFilter struct {
 }
 
 func (f SetupFilter) selection(table string) *selection {
-	return selectFrom(table).in("id", f.IDs).provider(f.Providers).statuses(f.Statuses, "active").
+	return selectFrom(table).ids(f.IDs).provider(f.Providers).statuses(f.Statuses, "active").
 		during("created_at", f.Created).during("updated_at", f.Updated)
 }
 

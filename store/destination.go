@@ -191,7 +191,7 @@ type DestinationFilter struct {
 
 // ListDestinations lists destinations.
 func (s *Store) ListDestinations(ctx context.Context, f DestinationFilter, p Page) (List[Destination], error) {
-	sel := selectFrom("destination").in("id", f.IDs).statuses(f.Statuses, "active", "disabled").
+	sel := selectFrom("destination").ids(f.IDs).statuses(f.Statuses, "active", "disabled").
 		during("created_at", f.Created).during("updated_at", f.Updated)
 	if len(f.Callbacks) > 0 {
 		sel.and(`(t.scope = 'all' OR t.seq IN (SELECT cd.destination_seq FROM callback_destination AS cd JOIN callback AS c ON c.seq = cd.callback_seq

@@ -7,7 +7,7 @@ import (
 )
 
 var (
-	// ErrClosed is the answer to every call after Close.
+	// ErrClosed is the answer to every write after Close; reads fail with an error of their own.
 	ErrClosed = errors.New("the store is closed")
 	// ErrUnavailable wraps every failure to write that is the disk's or the file's
 	// fault, not the caller's. Trying again later may help.

@@ -137,7 +137,7 @@ func (tx *tx) insertEvent(now int64, r *routing, e newRow) (id string, deliverie
 	if e.status == "succeeded" {
 		destinations = r.destinations(e.typ)
 	}
-	if len(destinations) == 0 && (e.status == "succeeded" || e.status == "skipped") {
+	if len(destinations) == 0 && e.status != "retrying" {
 		delivery = "skipped"
 	}
 	code, message := e.failure.columns()
@@ -187,7 +187,7 @@ type EventFilter struct {
 // ListEvents lists a callback's events.
 func (s *Store) ListEvents(ctx context.Context, callbackID string, f EventFilter, p Page) (List[Event], error) {
 	return listOf(ctx, s, callbackID, "event", p, loader(s.read, loadEvents), func(sel *selection) {
-		sel.in("id", f.IDs).in("type", f.Types).in("status", f.Statuses).in("delivery_status", f.DeliveryStatuses).during("created_at", f.Created)
+		sel.ids(f.IDs).in("type", f.Types).in("status", f.Statuses).in("delivery_status", f.DeliveryStatuses).during("created_at", f.Created)
 		if len(f.SourceIDs) > 0 {
 			// The keys are the index by source id; there is no other.
 			keys := make([]string, len(f.SourceIDs))

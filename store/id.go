@@ -97,4 +97,5 @@ func (g *ids) step() {
 		}
 		g.tail[i], carry = sum%62, sum/62
 	}
+	g.ms += int64(carry) // the tail began anew
 }

@@ -166,8 +166,8 @@ type InstanceFilter struct {
 // ListInstances lists a callback's instances.
 func (s *Store) ListInstances(ctx context.Context, callbackID string, f InstanceFilter, p Page) (List[Instance], error) {
 	return listOf(ctx, s, callbackID, "instance", p, loader(s.read, loadInstances), func(sel *selection) {
-		sel.in("id", f.IDs).statuses(f.Statuses, "attached").refer("config_seq", "provider_config", f.Configs).
-			refer("auth_config_seq", "provider_auth_config", f.AuthConfigs).during("created_at", f.Created).during("updated_at", f.Updated)
+		sel.ids(f.IDs).statuses(f.Statuses, "attached").findBy("config_seq", "provider_config", f.Configs).
+			findBy("auth_config_seq", "provider_auth_config", f.AuthConfigs).during("created_at", f.Created).during("updated_at", f.Updated)
 	})
 }
 

@@ -63,13 +63,30 @@ func (s *selection) in(column string, values []string) *selection {
 	return s.and("t."+column+" IN (SELECT value FROM json_each(?))", jsonText(values))
 }
 
+// ids keeps rows with one of these ids; none: all rows. It goes by row number, which every
+// index ends with, so that few ids are found at once among many rows.
+func (s *selection) ids(ids []string) *selection { return s.refer("seq", s.table, ids) }
+
 // refer keeps rows whose column refers to a row of table with one of these ids; no ids:
-// all rows.
+// all rows. For one id it is an equality, which lets an index on the column give the order.
 func (s *selection) refer(column, table string, ids []string) *selection {
+	switch len(ids) {
+	case 0:
+		return s
+	case 1:
+		return s.and("t."+column+" = (SELECT r.seq FROM "+table+" AS r WHERE r.id = ?)", ids[0])
+	}
+	return s.and("t."+column+" IN (SELECT r.seq FROM "+table+" AS r WHERE r.id IN (SELECT value FROM json_each(?)))", jsonText(ids))
+}
+
+// findBy is refer for a column that is the way to few rows among many: they are found by the
+// column's index, and then by row number in the order of the list.
+func (s *selection) findBy(column, table string, ids []string) *selection {
 	if len(ids) == 0 {
 		return s
 	}
-	return s.and("t."+column+" IN (SELECT r.seq FROM "+table+" AS r WHERE r.id IN (SELECT value FROM json_each(?)))", jsonText(ids))
+	return s.and("t.seq IN (SELECT x.seq FROM "+s.table+" AS x WHERE x."+column+
+		" IN (SELECT r.seq FROM "+table+" AS r WHERE r.id IN (SELECT value FROM json_each(?))))", jsonText(ids))
 }
 
 // during keeps rows whose column lies in a range.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/callbackd/callbackd"
@@ -22,11 +23,16 @@ func (e *VersionError) Error() string {
 }
 
 // migrate makes the schema in an empty file and brings an older one forward, one
-// transaction for all, and tells whether the file was empty.
-func migrate(ctx context.Context, pool *sql.DB) (isNew bool, err error) {
+// transaction for all, and finds the key. A new key is there before the file that needs it.
+func migrate(ctx context.Context, o Options) (key []byte, err error) {
+	pool, err := sql.Open("sqlite", migratorDSN(o))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, pool.Close()) }()
 	tx, err := pool.BeginTx(ctx, nil)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer tx.Rollback() //nolint:errcheck // after Commit it is a no-op
 	var app, version, tables int
@@ -39,20 +45,23 @@ func migrate(ctx context.Context, pool *sql.DB) (isNew bool, err error) {
 		{"SELECT count(*) FROM sqlite_master", &tables},
 	} {
 		if err := tx.QueryRowContext(ctx, read.query).Scan(read.to); err != nil {
-			return false, err
+			return nil, err
 		}
 	}
 	switch {
 	case tables == 0 && version == 0:
 		text := fmt.Sprintf("%s\nPRAGMA application_id = %d; PRAGMA user_version = %d;", callbackd.Schema, applicationID, schemaVersion)
 		if _, err := tx.ExecContext(ctx, text); err != nil {
-			return false, fmt.Errorf("make the schema: %w", err)
+			return nil, fmt.Errorf("make the schema: %w", err)
 		}
-		return true, tx.Commit()
+		if key, err = keyFor(o, true); err != nil {
+			return nil, err
+		}
+		return key, tx.Commit()
 	case app != applicationID:
-		return false, fmt.Errorf("it is some other program's SQLite database: choose another file")
+		return nil, errors.New("it is some other program's SQLite database: choose another file")
 	case version > schemaVersion:
-		return false, &VersionError{Have: version, Want: schemaVersion}
+		return nil, &VersionError{Have: version, Want: schemaVersion}
 	}
-	return false, nil
+	return keyFor(o, false)
 }

@@ -200,7 +200,7 @@ type NotificationFilter struct {
 // ListNotifications lists a callback's notifications, without their attempts.
 func (s *Store) ListNotifications(ctx context.Context, callbackID string, f NotificationFilter, p Page) (List[Notification], error) {
 	return listOf(ctx, s, callbackID, "notification", p, s.loadNotifications, func(sel *selection) {
-		sel.refer("destination_seq", "destination", f.Destinations).in("status", f.Statuses).refer("event_seq", "event", f.Events).during("created_at", f.Created)
+		sel.refer("destination_seq", "destination", f.Destinations).in("status", f.Statuses).findBy("event_seq", "event", f.Events).during("created_at", f.Created)
 	})
 }
 

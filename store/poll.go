@@ -216,6 +216,15 @@ func (s *Store) DueMappings(ctx context.Context, now time.Time, limit int) ([]Ma
 	return out, nil
 }
 
+// NextMapping is when the next input is to be mapped again; zero: none is.
+func (s *Store) NextMapping(ctx context.Context) (time.Time, error) {
+	at, err := s.read.NextMapping(ctx)
+	if err != nil || at == 0 {
+		return time.Time{}, err
+	}
+	return fromMS(at), nil
+}
+
 // RecordMapping stores what became of mapping an event again. An event that turns out to
 // be known under its source id already ends as skipped.
 func (s *Store) RecordMapping(ctx context.Context, now time.Time, t PollTarget, m Mapping, item Item) (deliveries []Delivery, err error) {

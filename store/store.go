@@ -67,22 +67,18 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, o Options) error {
-	writing, err := sql.Open("sqlite", writerDSN(o))
-	if err != nil {
-		return err
-	}
-	s.writer = newWriter(s, writing)
-	isNew, err := migrate(ctx, writing)
-	if err != nil {
-		return err
-	}
-	key, err := keyFor(o, isNew)
+	key, err := migrate(ctx, o)
 	if err != nil {
 		return err
 	}
 	if s.sealer, err = newSealer(key, o.Rand); err != nil {
 		return err
 	}
+	writing, err := sql.Open("sqlite", writerDSN(o))
+	if err != nil {
+		return err
+	}
+	s.writer = newWriter(s, writing)
 	if err := s.writer.start(); err != nil {
 		return err
 	}
@@ -122,8 +118,8 @@ func (s *Store) checkKey(ctx context.Context) error {
 	})
 }
 
-// Close waits for what is being written, then closes the file. Later calls fail with
-// [ErrClosed]; closing twice is harmless.
+// Close waits for what is being written, then closes the file. Later writes
+// fail with [ErrClosed], and later reads too; closing twice is harmless.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		var errs []error
@@ -142,6 +138,11 @@ func (s *Store) Close() error {
 }
 
 // The DSN's own keys are checked by the driver before any is applied; _pragma values are not.
+
+// migratorDSN leaves the journal as it is: that is in the file, which may be a stranger's.
+func migratorDSN(o Options) string {
+	return dsn(o.Path, url.Values{"_busy_timeout": {"5000"}, "_txlock": {"immediate"}, "_dqs": {"0"}})
+}
 
 func writerDSN(o Options) string {
 	sync := "FULL"

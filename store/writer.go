@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -28,6 +29,7 @@ type writer struct {
 	work chan *piece
 	done chan struct{} // closed when the loop has ended
 
+	running bool         // the loop was started
 	mu      sync.RWMutex // held for reading while a piece is handed over
 	stopped bool
 
@@ -73,16 +75,16 @@ func (w *writer) start() error {
 		w.stopped = true
 		return err
 	}
+	w.running = true
 	go w.loop()
 	return nil
 }
 
 func (w *writer) stop() error {
 	w.mu.Lock()
-	running := w.q != nil && !w.stopped
 	w.stopped = true
 	w.mu.Unlock()
-	if running {
+	if w.running {
 		close(w.work)
 		<-w.done
 	}
@@ -91,6 +93,11 @@ func (w *writer) stop() error {
 }
 
 func (w *writer) connect() (err error) {
+	defer func() {
+		if err != nil {
+			w.disconnect()
+		}
+	}()
 	ctx := context.Background()
 	if w.conn, err = w.pool.Conn(ctx); err != nil {
 		return err
@@ -100,9 +107,11 @@ func (w *writer) connect() (err error) {
 	}
 	w.stmts = make(map[string]*sql.Stmt)
 	for _, text := range []string{"BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", "SAVEPOINT piece", "RELEASE piece", "ROLLBACK TO piece"} {
-		if w.stmts[text], err = w.conn.PrepareContext(ctx, text); err != nil {
+		stmt, err := w.conn.PrepareContext(ctx, text)
+		if err != nil {
 			return err
 		}
+		w.stmts[text] = stmt
 	}
 	w.routings = make(map[string]*routing)
 	w.lastEvent, err = w.q.LastEvent(ctx)
@@ -117,12 +126,19 @@ func (w *writer) disconnect() {
 		_ = w.q.Close()
 	}
 	if w.conn != nil {
+		// Close alone would give it back to the pool, and a transaction that is open in it too.
+		_ = w.conn.Raw(func(any) error { return driver.ErrBadConn })
 		_ = w.conn.Close()
 	}
+	w.stmts, w.q, w.conn = nil, nil, nil
 }
 
 func (w *writer) exec(text string) error {
-	_, err := w.stmts[text].ExecContext(context.Background())
+	stmt := w.stmts[text]
+	if stmt == nil {
+		return errors.New("there is no connection")
+	}
+	_, err := stmt.ExecContext(context.Background())
 	return err
 }
 

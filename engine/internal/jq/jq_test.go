@@ -210,8 +210,6 @@ func TestHostileProgramsEndWithAnError(t *testing.T) {
 		`reduce range(99) as $i (0; [., .]) | tojson`:       memory,
 		`reduce range(99) as $i (0; [., .]) | "\(.)"`:       memory,
 		`reduce range(99) as $i (0; [., .]) | . == .`:       memory,
-		`reduce range(99) as $i (0; [., .]) | flatten`:      memory,
-		`reduce range(99) as $i (0; [., .]) | contains(.)`:  memory,
 		`reduce range(99) as $i ({}; {a: ., b: .}) | . * .`: memory,
 		`reduce range(99) as $i (0; [., .])`:                "its outputs are larger than 64 MiB",
 		`reduce range(2e4) as $i (0; [.]) | tojson`:         "a value is nested deeper than 10000 levels",
@@ -240,7 +238,7 @@ func TestHostileProgramsEndWithAnError(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
 			outputs, err := p.All(ctx, nil)
 			if err == nil {
@@ -262,7 +260,7 @@ func TestEndlessProgramsEndInTime(t *testing.T) {
 		`def f: ` + strings.Repeat("1 as $x | ", 1000) + `1; def g: 1 + f + g; g`,
 	} {
 		t.Run(src[:min(15, len(src))], func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
 			p, err := jq.Compile(src)
 			if err != nil {
@@ -364,7 +362,7 @@ func FuzzProgram(f *testing.F) {
 			return
 		}
 		start := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		outputs, err := p.All(ctx, input)
 		if d := time.Since(start); d > 10*time.Second {

@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	stepCost  = 32 // what a step may leave on the interpreter's stacks
-	nodeCost  = 32 // an element of an array or a member of an object, without its text
-	slotCost  = 64 // a variable of a function's frame
-	maxBig    = 64 << 10 / 8
-	maxNumber = 1000 // digits
+	stepCost  = 32      // what a step may leave on the interpreter's stacks
+	nodeCost  = 32      // an element of an array or a member of an object, without its text
+	slotCost  = 64      // a variable of a function's frame
+	maxBig    = 8 << 10 // bytes of a product of two integers
+	maxNumber = 1000    // digits
 )
 
 // meter is what is left of a run's budget. It is the context that the interpreter

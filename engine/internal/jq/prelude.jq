@@ -1,8 +1,30 @@
-# The definitions of jq's own functions that are written in jq, from
-# gojq v0.12.20 (builtin.jq, Copyright (c) 2019-2026 itchyny, MIT License).
-# They are compiled with each program, so that their loops and copies are metered
-# like the program's own. Different from the original: match and test, fromjson and now
-# are written in Go (functions.go), and inputs is left out.
+# The definitions of jq's own functions that are written in jq, from gojq v0.12.20
+# (builtin.jq). They are compiled with each program, so that their loops and
+# copies are metered like the program's own. Different from the original: match
+# and test, fromjson and now are written in Go (functions.go), and inputs is
+# left out.
+#
+# The MIT License (MIT)
+#
+# Copyright (c) 2019-2026 itchyny
+#
+# Permission is hereby granted, free of charge, to any person obtaining a copy
+# of this software and associated documentation files (the "Software"), to deal
+# in the Software without restriction, including without limitation the rights
+# to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+# copies of the Software, and to permit persons to whom the Software is
+# furnished to do so, subject to the following conditions:
+#
+# The above copyright notice and this permission notice shall be included in all
+# copies or substantial portions of the Software.
+#
+# THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+# IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+# FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+# AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+# LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+# OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+# SOFTWARE.
 
 def map(f): [.[] | f];
 def add(f): [f] | add;

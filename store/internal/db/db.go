@@ -219,6 +219,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.moveInstanceTriggersStmt, err = db.PrepareContext(ctx, moveInstanceTriggers); err != nil {
 		return nil, fmt.Errorf("error preparing query MoveInstanceTriggers: %w", err)
 	}
+	if q.nextMappingStmt, err = db.PrepareContext(ctx, nextMapping); err != nil {
+		return nil, fmt.Errorf("error preparing query NextMapping: %w", err)
+	}
 	if q.notificationsBySeqStmt, err = db.PrepareContext(ctx, notificationsBySeq); err != nil {
 		return nil, fmt.Errorf("error preparing query NotificationsBySeq: %w", err)
 	}
@@ -663,6 +666,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing moveInstanceTriggersStmt: %w", cerr)
 		}
 	}
+	if q.nextMappingStmt != nil {
+		if cerr := q.nextMappingStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing nextMappingStmt: %w", cerr)
+		}
+	}
 	if q.notificationsBySeqStmt != nil {
 		if cerr := q.notificationsBySeqStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing notificationsBySeqStmt: %w", cerr)
@@ -957,6 +965,7 @@ type Queries struct {
 	metaStmt                       *sql.Stmt
 	moveCallbackTriggersStmt       *sql.Stmt
 	moveInstanceTriggersStmt       *sql.Stmt
+	nextMappingStmt                *sql.Stmt
 	notificationsBySeqStmt         *sql.Stmt
 	openDestinationsStmt           *sql.Stmt
 	openNotificationEventsStmt     *sql.Stmt
@@ -1066,6 +1075,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		metaStmt:                       q.metaStmt,
 		moveCallbackTriggersStmt:       q.moveCallbackTriggersStmt,
 		moveInstanceTriggersStmt:       q.moveInstanceTriggersStmt,
+		nextMappingStmt:                q.nextMappingStmt,
 		notificationsBySeqStmt:         q.notificationsBySeqStmt,
 		openDestinationsStmt:           q.openDestinationsStmt,
 		openNotificationEventsStmt:     q.openNotificationEventsStmt,

@@ -12,7 +12,7 @@ import (
 const callbacksOfDestinations = `-- name: CallbacksOfDestinations :many
 SELECT cd.destination_seq, c.id FROM callback_destination AS cd JOIN callback AS c ON c.seq = cd.callback_seq
 WHERE cd.destination_seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
-ORDER BY c.seq
+ORDER BY cd.destination_seq, cd.callback_seq
 `
 
 type CallbacksOfDestinationsRow struct {

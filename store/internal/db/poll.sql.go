@@ -116,6 +116,17 @@ func (q *Queries) KnownKeys(ctx context.Context, arg KnownKeysParams) ([]string,
 	return items, nil
 }
 
+const nextMapping = `-- name: NextMapping :one
+SELECT CAST(coalesce(min(e.next_map_at), 0) AS INTEGER) FROM event AS e WHERE e.next_map_at IS NOT NULL
+`
+
+func (q *Queries) NextMapping(ctx context.Context) (int64, error) {
+	row := q.queryRow(ctx, q.nextMappingStmt, nextMapping)
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const pollTarget = `-- name: PollTarget :one
 SELECT t.seq, t.id, t.instance_seq, t.baseline, t.state, t.next_poll_at, t.consecutive_failures,
   i.id AS instance_id, i.callback_seq, c.id AS callback_id, c.poll_interval_seconds_override,

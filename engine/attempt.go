@@ -1,0 +1,122 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/callbackd/callbackd/engine/internal/outbound"
+	"github.com/callbackd/callbackd/engine/signature"
+	"github.com/callbackd/callbackd/store"
+)
+
+const (
+	maxResponse       = 64 << 10 // bytes read of a response's body
+	maxStoredResponse = 16 << 10 // bytes kept of it
+	maxStoredHeaders  = 8 << 10  // bytes kept of a response's headers
+	maxStoredError    = 1_000    // bytes of an error's text
+)
+
+// result is what one attempt came to, before anything is decided.
+type result struct {
+	failure    *Failure // nil: delivered
+	response   *Response
+	retryAfter time.Duration // not before
+	permanent  bool          // not at all
+	gone       bool          // the destination wants nothing more
+}
+
+// endpoint is a destination made ready for attempts.
+type endpoint struct {
+	Destination
+	signer *signature.Signer
+}
+
+func newEndpoint(d Destination) (*endpoint, error) {
+	signer, err := signature.NewSigner(d.SigningSecret)
+	if err != nil {
+		return nil, fmt.Errorf("destination %s: %w", d.ID, err)
+	}
+	return &endpoint{Destination: d, signer: signer}, nil
+}
+
+// post makes one attempt over HTTP. at is the attempt's time by the engine's clock.
+func (e *Engine) post(ctx context.Context, p *endpoint, d store.Delivery, attempt int, at time.Time) (r result) {
+	body := payload(d)
+	req, err := http.NewRequestWithContext(ctx, p.Method, p.URL, bytes.NewReader(body))
+	if err != nil {
+		return result{failure: &Failure{Code: outbound.FailureNetwork, Message: shorten(err.Error())}}
+	}
+	setHeaders(req.Header, p.Headers, p.signer, p.WebhookID, d, attempt, at, body)
+	// A nil value sends nothing, and lets the transport send again what a kept connection lost
+	// because its other end was just closing it: receivers know repeats by webhook-id.
+	req.Header["Idempotency-Key"] = nil
+	resp, err := e.deliveries.Do(req)
+	if err != nil {
+		return result{failure: &Failure{Code: outbound.Classify(err), Message: shorten(rootMessage(err))}}
+	}
+	defer resp.Body.Close()
+	text, _, err := outbound.ReadCapped(resp.Body, maxResponse)
+	r.response = &Response{StatusCode: resp.StatusCode, Headers: headerList(resp.Header, maxStoredHeaders), Body: text[:min(len(text), maxStoredResponse)]}
+	if err != nil {
+		// The status came, but the exchange did not end in time or in order.
+		r.failure = &Failure{Code: outbound.Classify(err), Message: shorten("reading the response: " + rootMessage(err))}
+		return r
+	}
+	r.judge(resp.StatusCode, resp.Header, at)
+	return r
+}
+
+// judge says what an answer means.
+func (r *result) judge(status int, h http.Header, now time.Time) {
+	switch {
+	case status >= 200 && status < 300:
+		return
+	case status >= 300 && status < 400:
+		r.failure = &Failure{Code: "redirect", Message: shorten(fmt.Sprintf("answered %d to %s; redirects are not followed: change the destination's url", status, h.Get("Location")))}
+		return
+	}
+	r.failure = &Failure{Code: fmt.Sprintf("http_%d", status), Message: strings.TrimSpace(fmt.Sprintf("answered %d %s", status, http.StatusText(status)))}
+	switch status {
+	case http.StatusGone:
+		r.gone, r.permanent = true, true
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		after, _ := outbound.RetryAfter(h, now, maxRetryAfter)
+		r.retryAfter = max(after, minRetryAfter)
+	}
+}
+
+// rootMessage is an error's text without the method and URL that net/http puts in front:
+// whoever reads it knows them.
+func rootMessage(err error) string {
+	type urlError interface {
+		error
+		Timeout() bool
+		Unwrap() error
+	}
+	if u, ok := err.(urlError); ok {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return "no complete answer in time"
+		}
+		return u.Unwrap().Error()
+	}
+	return err.Error()
+}
+
+// shorten bounds a text, at the border of a character.
+func shorten(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= maxStoredError {
+		return s
+	}
+	cut := maxStoredError
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "..."
+}

@@ -1,0 +1,337 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/callbackd/callbackd/store"
+)
+
+// deliverer brings notifications to their destinations. Each destination has a lane; lanes
+// with something to do take turns, so that none waits for another's backlog, and each keeps
+// to its destination's limits. Workers make attempts and hand the outcomes to the recorder.
+// A reader fetches from the table what is due and was not handed over in memory.
+type deliverer struct {
+	e        *Engine
+	recorder *recorder
+
+	woken   chan struct{} // the reader is to look at its lanes
+	work    context.Context
+	cancel  context.CancelFunc // ends the reader
+	reader  sync.WaitGroup
+	workers sync.WaitGroup
+
+	mu        sync.Mutex
+	running   bool
+	lanes     map[int64]*lane
+	due       dueHeap
+	ready     []*lane // in turn: lanes with a queue and room for an attempt
+	attempts  int     // workers
+	endpoints map[int64]*endpoint
+}
+
+func newDeliverer(e *Engine) *deliverer {
+	d := &deliverer{e: e, woken: make(chan struct{}, 1), lanes: make(map[int64]*lane), endpoints: make(map[int64]*endpoint)}
+	d.recorder = newRecorder(e, d)
+	return d
+}
+
+// start makes a lane of every destination with open notifications. work ends attempts.
+func (d *deliverer) start(ctx, work context.Context) error {
+	d.mu.Lock()
+	d.running = true // from here on, what is offered is taken
+	d.mu.Unlock()
+	open, err := d.e.store.OpenDestinations(ctx)
+	if err != nil {
+		return err
+	}
+	reading, cancel := context.WithCancel(work)
+	d.mu.Lock()
+	d.work, d.cancel = work, cancel
+	for destination, at := range open {
+		l := d.lane(destination)
+		l.lookAt(at)
+		d.due.place(l)
+	}
+	d.dispatch()
+	d.mu.Unlock()
+	d.recorder.start(work)
+	d.reader.Go(func() { d.read(reading) })
+	return nil
+}
+
+// halt starts no more attempts.
+func (d *deliverer) halt() {
+	d.mu.Lock()
+	d.running = false
+	d.mu.Unlock()
+}
+
+// stop, after halt, waits for the attempts being made and has the last outcomes recorded.
+func (d *deliverer) stop() {
+	d.cancel()
+	d.workers.Wait()
+	d.recorder.stop()
+	d.reader.Wait()
+}
+
+// lane finds or makes a destination's lane. d.mu is held.
+func (d *deliverer) lane(destination int64) *lane {
+	l := d.lanes[destination]
+	if l == nil {
+		l = newLane(destination)
+		d.lanes[destination] = l
+	}
+	return l
+}
+
+// offer hands over notifications that were just stored. What there is no room for stays
+// in the table, where the reader finds it.
+func (d *deliverer) offer(deliveries []store.Delivery) {
+	if len(deliveries) == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.running {
+		return // the next start finds them in the table
+	}
+	wake := false
+	for _, n := range deliveries {
+		l := d.lane(n.DestinationSeq)
+		if l.ended != nil || !l.push(n) {
+			l.lookAt(n.CreatedAt)
+			d.due.place(l)
+			wake = true
+			continue
+		}
+		d.arm(l)
+	}
+	d.dispatch()
+	if wake {
+		d.wake()
+	}
+}
+
+// arm gives a lane a turn if it can start an attempt. d.mu is held.
+func (d *deliverer) arm(l *lane) {
+	if !l.ready && len(l.queue) > 0 && l.active < l.window && l.ended == nil {
+		l.ready = true
+		d.ready = append(d.ready, l)
+	}
+}
+
+// take is the next attempt to make, in turn. d.mu is held.
+func (d *deliverer) take() (*lane, store.Delivery, bool) {
+	for len(d.ready) > 0 && d.running {
+		l := d.ready[0]
+		d.ready[0] = nil
+		d.ready = d.ready[1:]
+		l.ready = false
+		if len(l.queue) == 0 || l.active >= l.window || l.ended != nil {
+			continue
+		}
+		n := l.queue[0]
+		l.queue[0] = store.Delivery{}
+		l.queue = l.queue[1:]
+		l.active++
+		d.arm(l)
+		if l.heapIndex < 0 && l.wantsReading() {
+			d.due.place(l)
+			d.wake()
+		}
+		return l, n, true
+	}
+	return nil, store.Delivery{}, false
+}
+
+// dispatch starts workers while there is something to do and room for more. d.mu is held.
+func (d *deliverer) dispatch() {
+	if d.work == nil {
+		return
+	}
+	for d.attempts < d.e.options.MaxDeliveries {
+		l, n, ok := d.take()
+		if !ok {
+			return
+		}
+		d.attempts++
+		d.workers.Go(func() { d.worker(l, n) })
+	}
+}
+
+// worker makes attempts until there is none to make.
+func (d *deliverer) worker(l *lane, n store.Delivery) {
+	for {
+		answered := d.attempt(n)
+		d.mu.Lock()
+		l.active--
+		p := d.endpoints[l.destination]
+		switch {
+		case !answered:
+			l.window = 1
+		case p != nil:
+			l.window = min(2*l.window, p.MaxInFlight)
+		}
+		d.arm(l)
+		d.after(l)
+		var ok bool
+		if l, n, ok = d.take(); !ok {
+			d.attempts--
+			d.mu.Unlock()
+			return
+		}
+		d.mu.Unlock()
+	}
+}
+
+// attempt makes one attempt and hands its outcome to the recorder. It tells whether the
+// destination answered; a destination that does not is asked one thing at a time.
+func (d *deliverer) attempt(n store.Delivery) (answered bool) {
+	p, err := d.endpoint(n.DestinationSeq)
+	if err != nil {
+		if d.work.Err() == nil {
+			d.e.log.ErrorContext(d.work, "a destination could not be read", keyNotification, n.NotificationID, keyError, err)
+		}
+		d.postpone(n)
+		return false
+	}
+	if p.Status != "active" {
+		d.endLane(n.DestinationSeq, endedFailure(p.Destination))
+		d.putBack(n)
+		return true
+	}
+	number := n.AttemptCount + 1
+	started, clock := d.e.now(), time.Now()
+	ctx, cancel := context.WithTimeout(d.work, p.Timeout)
+	var r result
+	if isFunction(p.URL) {
+		r = d.e.call(ctx, p.URL, n, number)
+	} else {
+		r = d.e.post(ctx, p, n, number, started)
+	}
+	cancel()
+	if d.work.Err() != nil && r.failure != nil {
+		d.putBack(n) // a shutdown of ours is no attempt
+		return true
+	}
+	o := store.Outcome{Seq: n.Seq, EventSeq: n.EventSeq, Attempt: Attempt{Number: number, Failure: r.failure, Response: r.response, StartedAt: started, Duration: time.Since(clock)}}
+	if r.failure != nil {
+		if delay, ok := nextAttempt(p.Retry, number, r, d.e.options.Random()); ok {
+			o.NextAttemptAt = d.e.now().Add(delay)
+		}
+	}
+	d.e.logAttempt(d.work, n, p, o)
+	if r.gone {
+		d.recorder.gone(p.ID, n.DestinationSeq)
+	}
+	d.recorder.record(n.DestinationSeq, o)
+	return r.response != nil || r.failure == nil
+}
+
+// endedFailure is why a destination that is not active gets nothing.
+func endedFailure(p Destination) Failure {
+	message := "the destination is archived"
+	if p.Status == "disabled" {
+		message = "the destination answered 410 Gone and is disabled"
+	}
+	return Failure{Code: "destination_" + p.Status, Message: message}
+}
+
+// endpoint is a destination as it is now.
+func (d *deliverer) endpoint(seq int64) (*endpoint, error) {
+	d.mu.Lock()
+	p := d.endpoints[seq]
+	d.mu.Unlock()
+	if p != nil {
+		return p, nil
+	}
+	row, err := d.e.store.DestinationBySeq(d.work, seq)
+	if err != nil {
+		return nil, err
+	}
+	if p, err = newEndpoint(row); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.endpoints) >= maxEndpoints {
+		clear(d.endpoints)
+	}
+	d.endpoints[seq] = p
+	return p, nil
+}
+
+// maxEndpoints bounds the destinations kept ready.
+const maxEndpoints = 10_000
+
+// refresh forgets what was known of destinations, because one has changed. Lanes that
+// ended look again whether theirs takes something now.
+func (d *deliverer) refresh() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.endpoints)
+	now := d.e.now()
+	for _, l := range d.lanes {
+		l.lookAt(now)
+		d.due.place(l)
+	}
+	d.wake()
+}
+
+// putBack lets go of a notification that was not attempted; it is open in the table.
+func (d *deliverer) putBack(n store.Delivery) { d.settle(n.DestinationSeq, n.Seq, d.e.now()) }
+
+// postpone is putBack, for when the store could not be read.
+func (d *deliverer) postpone(n store.Delivery) {
+	d.settle(n.DestinationSeq, n.Seq, d.e.now().Add(storeRetry))
+}
+
+// settle lets go of a notification whose outcome is in the table; next is when it is due
+// again, zero: never.
+func (d *deliverer) settle(destination, seq int64, next time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.lanes[destination]
+	if l == nil {
+		return
+	}
+	delete(l.inHand, seq)
+	if l.reading {
+		l.settled[seq] = true
+	}
+	l.lookAt(next)
+	d.after(l)
+}
+
+// after puts a lane where it belongs once something about it has changed. d.mu is held.
+func (d *deliverer) after(l *lane) {
+	d.due.place(l)
+	if l.idle() {
+		if d.lanes[l.destination] == l {
+			delete(d.lanes, l.destination)
+		}
+	} else if l.heapIndex == 0 {
+		d.wake()
+	}
+}
+
+// endLane has a destination's open notifications fail, once its attempts in flight are
+// done with.
+func (d *deliverer) endLane(destination int64, f Failure) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.endpoints, destination)
+	l := d.lane(destination)
+	l.end(f)
+	l.lookAt(d.e.now())
+	d.after(l)
+}
+
+func (d *deliverer) wake() {
+	select {
+	case d.woken <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,98 @@
+// Package engine is the callback engine: it polls providers, turns what is new into
+// events, and delivers every event to the destinations that want it, with everything it
+// knows in one SQLite file.
+//
+//	eng, err := engine.Open(ctx, engine.Options{Path: "callbacks.db", Providers: []engine.Provider{...}})
+//	defer eng.Close()
+//	err = eng.Run(ctx) // or Start and Stop
+//
+// The nouns, from the source to the receiver: a provider (code) is taken into use as a
+// deployment and configured by a config and perhaps an auth config; a callback says which
+// triggers of a deployment are watched and which destinations are told; an instance puts
+// a callback to work with one config; its triggers find events; each event makes one
+// notification per destination; a notification ends after one or more attempts.
+//
+// # Guarantees
+//
+// What was accepted is on the disk: before Publish returns, before a poll's state
+// advances. A provider's event is stored once for each of its source ids. Every event has
+// exactly one notification per matching destination, made in the same transaction. Every
+// notification is attempted at least once and ends as delivered or failed, with the true
+// reason. A crash at any instant loses nothing accepted and repeats at most what was in
+// flight; a notification's id is the same at every attempt, so receivers can drop repeats.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/callbackd/callbackd/store"
+)
+
+// Engine is an open engine. Its methods may be called from many goroutines, whether it
+// runs or not; what is accepted while it does not run is delivered when it does.
+type Engine struct {
+	store      *store.Store
+	providers  map[string]*declared
+	functions  map[string]Function // by URL
+	deliveries *http.Client
+	polls      *http.Client
+	options    Options
+	log        *slog.Logger
+	keys       keyRing
+
+	poller    *poller
+	deliverer *deliverer
+
+	mu    sync.Mutex // over the life cycle
+	state lifeState
+	stop  func(context.Context) error
+}
+
+// Open opens the file and makes the declared providers and functions known in it. It
+// starts nothing. A file that another process has open is an error that says so.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	e := &Engine{providers: make(map[string]*declared), options: o, log: o.Logger}
+	e.deliveries, e.polls = o.clients()
+	var rows []store.ProviderDeclaration
+	for _, p := range o.Providers {
+		d, row, err := declare(p)
+		if err != nil {
+			return nil, err
+		}
+		if e.providers[p.Key] != nil {
+			return nil, fmt.Errorf("engine: two providers are called %q", p.Key)
+		}
+		e.providers[p.Key] = d
+		rows = append(rows, row)
+	}
+	functions, functionRows, err := declareFunctions(o.Functions)
+	if err != nil {
+		return nil, err
+	}
+	e.functions = functions
+	if e.store, err = store.Open(ctx, store.Options{Path: o.Path, Key: o.Key, NoSync: o.NoSync, Now: o.Now, Logger: o.Logger}); err != nil {
+		return nil, err
+	}
+	err = e.store.SyncProviders(ctx, e.now(), rows)
+	if err == nil {
+		err = e.store.SyncFunctions(ctx, e.now(), functionRows)
+	}
+	if err != nil {
+		return nil, errors.Join(err, e.store.Close())
+	}
+	e.poller = newPoller(e)
+	e.deliverer = newDeliverer(e)
+	return e, nil
+}
+
+func (e *Engine) now() time.Time { return e.options.Now() }

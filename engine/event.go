@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/callbackd/callbackd/store"
+)
+
+// NewEvent is an event of your own.
+type NewEvent struct {
+	Type     string          // such as "invoice.paid"; required
+	SourceID string          // your own id of it: the same one again stores nothing; "": the event's id
+	Output   json.RawMessage // a JSON object: what destinations receive as data; required, at most 1 MiB
+	Input    json.RawMessage // a JSON object to keep beside it; may be nil
+}
+
+// Validate returns every offending field.
+func (n NewEvent) Validate() []FieldError {
+	var c checker
+	c.required(n.Type, "type")
+	c.text(n.Type, maxType, "type")
+	c.text(n.SourceID, maxSourceID, "source_id")
+	if len(n.Output) == 0 {
+		c.add("required", "must be a JSON object", "output")
+	} else {
+		c.object(n.Output, "output")
+	}
+	if len(n.Output) > maxOutput {
+		c.add("max_length", "must have at most 1 MiB", "output")
+	}
+	if nullable(n.Input) != nil {
+		c.object(n.Input, "input")
+	}
+	if len(n.Input) > maxOutput {
+		c.add("max_length", "must have at most 1 MiB", "input")
+	}
+	return c.fields
+}
+
+// Publish accepts an event for a callback's destinations. When it returns nil, the event and
+// its notifications are on the disk. A source id that was published to this callback
+// before changes nothing, and is no error. When ctx ends before the event is being written,
+// nothing is stored and ctx's error returned.
+func (e *Engine) Publish(ctx context.Context, callbackID string, n NewEvent) error {
+	_, err := e.publish(ctx, callbackID, n)
+	return err
+}
+
+// PublishEvent is Publish, and returns the event: the first one, for a source id that was
+// published before.
+func (e *Engine) PublishEvent(ctx context.Context, callbackID string, n NewEvent) (Event, error) {
+	id, err := e.publish(ctx, callbackID, n)
+	if err != nil {
+		return Event{}, err
+	}
+	return e.Event(ctx, callbackID, id)
+}
+
+func (e *Engine) publish(ctx context.Context, callbackID string, n NewEvent) (id string, err error) {
+	if err := invalid(n.Validate()); err != nil {
+		return "", err
+	}
+	p, err := e.store.Publish(ctx, e.now(), callbackID, store.NewEvent{Type: n.Type, SourceID: n.SourceID, Input: nullable(n.Input), Output: compact(n.Output)})
+	if err != nil {
+		return "", wrap(err)
+	}
+	e.deliverer.offer(p.Deliveries)
+	return p.EventID, nil
+}
+
+// ListEvents lists a callback's events.
+func (e *Engine) ListEvents(ctx context.Context, callbackID string, f EventFilter, p Page) (List[Event], error) {
+	l, err := e.store.ListEvents(ctx, callbackID, f, p)
+	return l, wrap(err)
+}
+
+// Event finds one of a callback's events.
+func (e *Engine) Event(ctx context.Context, callbackID, id string) (Event, error) {
+	v, err := e.store.Event(ctx, callbackID, id)
+	return v, wrap(err)
+}
+
+// ListNotifications lists a callback's notifications, without their attempts.
+func (e *Engine) ListNotifications(ctx context.Context, callbackID string, f NotificationFilter, p Page) (List[Notification], error) {
+	l, err := e.store.ListNotifications(ctx, callbackID, f, p)
+	return l, wrap(err)
+}
+
+// Notification finds one of a callback's notifications, with its attempts.
+func (e *Engine) Notification(ctx context.Context, callbackID, id string) (Notification, error) {
+	n, err := e.store.Notification(ctx, callbackID, id)
+	return n, wrap(err)
+}

@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/callbackd/callbackd/store"
+)
+
+// laneBatch is how many notifications a destination has in memory, waiting or just read.
+// The rest waits in the table.
+const laneBatch = 128
+
+// lane is one destination with open notifications. The table is the truth; a lane holds
+// what of it is in hand, and when to look again.
+type lane struct {
+	destination int64 // row number
+	queue       []store.Delivery
+	inHand      map[int64]bool // queued, being attempted, or with an outcome not yet stored
+	active      int            // attempts being made
+	window      int            // attempts that may be made at a time: grows with answers, falls without
+	due         time.Time      // when the table may have more to do; zero: it has not
+	ended       *Failure       // the destination takes nothing more: why
+	ready       bool           // in the queue of lanes that can start an attempt
+
+	reading bool           // the table is being read for it
+	settled map[int64]bool // outcomes stored while reading: what was read of these is old
+
+	heapIndex int // in the heap of lanes by due; -1: not in it
+}
+
+func newLane(destination int64) *lane {
+	return &lane{destination: destination, inHand: make(map[int64]bool), window: 1, heapIndex: -1}
+}
+
+// idle lanes are forgotten.
+func (l *lane) idle() bool {
+	return len(l.inHand) == 0 && l.active == 0 && l.due.IsZero() && !l.reading && l.ended == nil
+}
+
+// wantsReading tells whether the table is to be read once l.due has come.
+func (l *lane) wantsReading() bool {
+	return !l.due.IsZero() && !l.reading && len(l.queue) <= laneBatch/2 && (l.ended == nil || len(l.inHand) == 0)
+}
+
+// lookAt has the table read at t, or earlier if that was planned.
+func (l *lane) lookAt(t time.Time) {
+	if !t.IsZero() && (l.due.IsZero() || t.Before(l.due)) {
+		l.due = t
+	}
+}
+
+// end lets go of what waits and lets nothing more in.
+func (l *lane) end(f Failure) {
+	l.ended = &f
+	for _, n := range l.queue {
+		delete(l.inHand, n.Seq)
+	}
+	l.queue = nil
+}
+
+// push takes a notification in hand; false if it is already, or there is no room.
+func (l *lane) push(d store.Delivery) bool {
+	if l.inHand[d.Seq] || len(l.queue) >= laneBatch {
+		return false
+	}
+	l.inHand[d.Seq] = true
+	l.queue = append(l.queue, d)
+	return true
+}
+
+// dueHeap has the lane whose table is to be read first on top.
+type dueHeap []*lane
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].heapIndex, h[j].heapIndex = i, j
+}
+func (h *dueHeap) Push(x any) {
+	l := x.(*lane)
+	l.heapIndex = len(*h)
+	*h = append(*h, l)
+}
+func (h *dueHeap) Pop() any {
+	last := len(*h) - 1
+	l := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	l.heapIndex = -1
+	return l
+}
+
+// place puts a lane where its due time and its wish to be read say.
+func (h *dueHeap) place(l *lane) {
+	switch wants := l.wantsReading(); {
+	case wants && l.heapIndex < 0:
+		heap.Push(h, l)
+	case wants:
+		heap.Fix(h, l.heapIndex)
+	case l.heapIndex >= 0:
+		heap.Remove(h, l.heapIndex)
+	}
+}

@@ -1,0 +1,187 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/callbackd/callbackd/store"
+)
+
+// mapBatch is how many inputs are mapped again at a time.
+const mapBatch = 50
+
+// unmappedType is the type of an event whose input could not be mapped.
+const unmappedType = "unmapped"
+
+// mapAll maps what a poll found, in order. An input that cannot be mapped becomes an item
+// that says why. The error is ctx's.
+func (e *Engine) mapAll(ctx context.Context, log *slog.Logger, t *Trigger, s Source, inputs []json.RawMessage) ([]store.Item, error) {
+	limited, cancel := context.WithTimeout(ctx, e.options.PollTimeout)
+	defer cancel()
+	items := make([]store.Item, 0, len(inputs))
+	for _, input := range inputs {
+		item := e.mapOne(limited, log, t, s, input, 1)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		items = append(items, item)
+	}
+	return items, nil
+}
+
+// mapOne maps one input, for the attempts-th time.
+func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Source, input json.RawMessage, attempts int) store.Item {
+	item := store.Item{}
+	m, err := guard(ctx, log, func() (Mapped, error) {
+		if !json.Valid(input) {
+			return Mapped{}, Permanent(errors.New("the input is not JSON"))
+		}
+		return t.mapInput(ctx, MapRequest{Source: s, Input: input})
+	})
+	if err == nil {
+		err = checkMapped(m)
+	}
+	if json.Valid(input) {
+		item.Input = compact(input)
+	}
+	if err == nil {
+		item.Type, item.SourceID, item.Output = m.Type, m.SourceID, orNull(compact(m.Output))
+		return item
+	}
+	// Its source will give the same input again; a name made of its content lets that be known.
+	sum := sha256.Sum256(input)
+	item.Type, item.SourceID = unmappedType, "input:"+hex.EncodeToString(sum[:16])
+	item.Failure = &Failure{Code: "mapping_failed", Message: shorten(err.Error())}
+	item.NextMapAt = nextMapping(e.now(), attempts, err)
+	log.LogAttrs(ctx, slog.LevelWarn, "mapping failed", slog.Any(keyError, err), slog.Int(keyAttempt, attempts), slog.Time(keyNext, item.NextMapAt))
+	return item
+}
+
+// checkMapped is for what a provider's code must not do, however often it is tried.
+func checkMapped(m Mapped) error {
+	switch {
+	case m.Type == "":
+		return Permanent(errors.New("the mapping gave no type"))
+	case m.SourceID == "":
+		return Permanent(errors.New("the mapping gave no source_id"))
+	case !plainText(m.Type, maxType), !plainText(m.SourceID, maxSourceID):
+		return Permanent(fmt.Errorf("the mapping gave a type of over %d or a source_id of over %d characters, or one that is not plain text", maxType, maxSourceID))
+	case m.Output != nil && !json.Valid(m.Output):
+		return Permanent(errors.New("the mapping gave an output that is not JSON"))
+	}
+	return nil
+}
+
+func plainText(s string, limit int) bool {
+	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= limit && !strings.ContainsRune(s, 0)
+}
+
+func orNull(value json.RawMessage) json.RawMessage {
+	if value == nil {
+		return json.RawMessage("null")
+	}
+	return value
+}
+
+// mappedOnly leaves out of a first poll, which is only to be remembered, what has no source
+// id to be remembered by.
+func mappedOnly(ctx context.Context, log *slog.Logger, items []store.Item) []store.Item {
+	kept := items[:0]
+	for _, item := range items {
+		if item.Failure == nil {
+			kept = append(kept, item)
+		}
+	}
+	if n := len(items) - len(kept); n > 0 {
+		log.WarnContext(ctx, "inputs of the first poll could not be mapped, so they are not remembered as seen", "inputs", n)
+	}
+	return kept
+}
+
+// planMapping has the loop map again what is to be.
+func (p *poller) planMapping(items []store.Item) {
+	for _, item := range items {
+		p.planMappingAt(item.NextMapAt)
+	}
+}
+
+func (p *poller) planMappingAt(at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !at.IsZero() && (p.mapAt.IsZero() || at.Before(p.mapAt)) {
+		p.mapAt = at
+	}
+}
+
+// mapAgain maps the inputs that are due for it.
+func (p *poller) mapAgain(loop, work context.Context) {
+	retryAt := time.Time{}
+	defer func() {
+		p.mu.Lock()
+		p.mapping = false
+		p.mu.Unlock()
+		p.planMappingAt(retryAt)
+	}()
+	p.mu.Lock()
+	p.mapAt = time.Time{}
+	p.mu.Unlock()
+	for loop.Err() == nil {
+		due, err := p.e.store.DueMappings(loop, p.e.now(), mapBatch)
+		if err != nil {
+			retryAt = p.e.now().Add(storeRetry)
+			p.e.log.ErrorContext(loop, "inputs to be mapped again could not be read", keyError, err)
+			return
+		}
+		for _, m := range due {
+			if loop.Err() != nil {
+				return
+			}
+			if err := p.mapEvent(work, m); err != nil {
+				retryAt = p.e.now().Add(storeRetry)
+				p.e.log.ErrorContext(loop, "an input could not be mapped again", keyError, err)
+				return
+			}
+		}
+		if len(due) < mapBatch {
+			break
+		}
+	}
+	next, err := p.e.store.NextMapping(loop)
+	if err != nil {
+		next = p.e.now().Add(storeRetry)
+	}
+	retryAt = next
+}
+
+func (p *poller) mapEvent(ctx context.Context, m store.Mapping) error {
+	t, err := p.e.store.PollTarget(ctx, m.TriggerSeq)
+	if err != nil {
+		return err
+	}
+	log := p.e.log.With(keyProvider, t.ProviderIdentifier, keyTrigger, t.ID, keyInstance, t.InstanceID, keyCallback, t.CallbackID)
+	limited, cancel := context.WithTimeout(ctx, p.e.options.PollTimeout)
+	defer cancel()
+	trigger, source, err := p.e.source(t, p.e.now(), log)
+	var item store.Item
+	if err != nil {
+		trigger = &Trigger{Map: func(context.Context, MapRequest) (Mapped, error) { return Mapped{}, err }}
+	}
+	item = p.e.mapOne(limited, log, trigger, source, m.Input, m.Attempts+1)
+	if ctx.Err() != nil {
+		return nil
+	}
+	deliveries, err := p.e.store.RecordMapping(context.WithoutCancel(ctx), p.e.now(), t, m, item)
+	if err != nil {
+		return err
+	}
+	p.e.deliverer.offer(deliveries)
+	return nil
+}

@@ -1,0 +1,189 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/callbackd/callbackd/engine/internal/outbound"
+	"github.com/callbackd/callbackd/store"
+)
+
+// Options say what an engine is made of. Only Path is required.
+type Options struct {
+	// Path of the database file, which is made if it is missing. PATH.lock and, unless Key
+	// is given, PATH.key are kept beside it.
+	Path string
+	// Key encrypts secrets at rest; 32 bytes. nil: the key in PATH.key.
+	Key []byte
+	// NoSync lets the last commits vanish in a power cut (never in a crash of the process),
+	// for speed. Default: what was accepted is on the disk.
+	NoSync bool
+
+	// Providers are the sources that callbacks can watch. A provider that the file knows and
+	// that is missing here is archived: what watches it fails, saying so, until it is back.
+	Providers []Provider
+	// Functions are destinations inside this program.
+	Functions []Function
+
+	// AllowPrivateNetworks lets deliveries and polls reach loopback, private and other special
+	// addresses. Default: they are refused when connecting, whatever name led there.
+	AllowPrivateNetworks bool
+
+	// MaxPolls is how many polls run at a time; 0: 64.
+	MaxPolls int
+	// PollTimeout is the deadline of a poll, and again of the mapping of what it found; 0: 30 s.
+	PollTimeout time.Duration
+	// MaxDeliveries is how many attempts run at a time, over all destinations; 0: 1024.
+	MaxDeliveries int
+
+	// Logger is told what happens, one wide record per poll and per attempt; nil: silent.
+	Logger *slog.Logger
+	// Now is the clock; nil: time.Now. Timers follow the real one.
+	Now func() time.Time
+	// Random jitters polls and retries, with numbers in [0, 1); nil: math/rand.
+	Random func() float64
+	// HTTPClient replaces the guarded client of deliveries and polls; for tests. nil: the
+	// guarded one.
+	HTTPClient *http.Client
+}
+
+func (o Options) withDefaults() Options {
+	if o.MaxPolls == 0 {
+		o.MaxPolls = 64
+	}
+	if o.PollTimeout == 0 {
+		o.PollTimeout = 30 * time.Second
+	}
+	if o.MaxDeliveries == 0 {
+		o.MaxDeliveries = 1024
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Random == nil {
+		o.Random = randomFraction
+	}
+	return o
+}
+
+func (o Options) validate() error {
+	if o.Path == "" {
+		return errors.New("engine: Options.Path is empty")
+	}
+	for name, value := range map[string]int{"MaxPolls": o.MaxPolls, "MaxDeliveries": o.MaxDeliveries, "PollTimeout": int(o.PollTimeout)} {
+		if value < 0 {
+			return fmt.Errorf("engine: Options.%s is negative", name)
+		}
+	}
+	return nil
+}
+
+// clients are the guarded ways out: deliveries take bodies as they are, polls may be
+// answered compressed.
+func (o Options) clients() (deliveries, polls *http.Client) {
+	if o.HTTPClient != nil {
+		return o.HTTPClient, o.HTTPClient
+	}
+	return outbound.NewClient(outbound.Options{AllowPrivate: o.AllowPrivateNetworks}),
+		outbound.NewClient(outbound.Options{AllowPrivate: o.AllowPrivateNetworks, Gzip: true})
+}
+
+var keyRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// declared is a provider with its schemas compiled.
+type declared struct {
+	Provider
+	config   *schema
+	auth     map[string]*schema // by auth method
+	triggers map[string]*Trigger
+}
+
+// declare checks a provider and makes the rows' form of it.
+func declare(p Provider) (*declared, store.ProviderDeclaration, error) {
+	var none store.ProviderDeclaration
+	fail := func(format string, args ...any) (*declared, store.ProviderDeclaration, error) {
+		return nil, none, fmt.Errorf("engine: provider %q: %s", p.Key, fmt.Sprintf(format, args...))
+	}
+	if !keyRE.MatchString(p.Key) {
+		return fail("Key must be 1 to 64 letters, digits, '.', '_' or '-'")
+	}
+	if len(p.Triggers) == 0 {
+		return fail("it has no Triggers")
+	}
+	d := &declared{Provider: p, auth: make(map[string]*schema), triggers: make(map[string]*Trigger)}
+	rows := store.ProviderDeclaration{Identifier: p.Key, Name: orDefault(p.Name, p.Key), Description: p.Description, ConfigSchema: orDefaultSchema(p.ConfigSchema)}
+	var err error
+	if d.config, err = compileSchema(rows.ConfigSchema); err != nil {
+		return fail("ConfigSchema: %v", err)
+	}
+	for _, m := range p.AuthMethods {
+		if !keyRE.MatchString(m.Key) || d.auth[m.Key] != nil {
+			return fail("auth method %q: Key must be a name of its own", m.Key)
+		}
+		input := orDefaultSchema(m.InputSchema)
+		if d.auth[m.Key], err = compileSchema(input); err != nil {
+			return fail("auth method %q: InputSchema: %v", m.Key, err)
+		}
+		rows.AuthMethods = append(rows.AuthMethods, store.AuthMethodDeclaration{Key: m.Key, Type: orDefault(m.Type, "custom"), Name: orDefault(m.Name, m.Key),
+			Description: m.Description, InputSchema: input})
+	}
+	for i := range p.Triggers {
+		t := p.Triggers[i]
+		switch {
+		case !keyRE.MatchString(t.Key) || d.triggers[t.Key] != nil:
+			return fail("trigger %q: Key must be a name of its own", t.Key)
+		case t.Poll == nil:
+			return fail("trigger %q has no Poll", t.Key)
+		case t.Interval != 0 && t.Interval < time.Second, !wholeSeconds(t.Interval):
+			return fail("trigger %q: Interval must be whole seconds, at least 1", t.Key)
+		case t.Baseline != "" && t.Baseline != BaselineEmit && t.Baseline != BaselineSkip:
+			return fail("trigger %q: Baseline must be emit or skip", t.Key)
+		case !validOrNil(t.InputSchema) || !validOrNil(t.OutputSchema):
+			return fail("trigger %q: a schema is not JSON", t.Key)
+		}
+		if t.Interval == 0 {
+			t.Interval = time.Minute
+		}
+		d.triggers[t.Key] = &t
+		rows.Triggers = append(rows.Triggers, store.TriggerDeclaration{Key: t.Key, Name: orDefault(t.Name, t.Key), Description: t.Description, Source: "polling",
+			IntervalSeconds: int64(t.Interval / time.Second), Baseline: orDefault(string(t.Baseline), string(BaselineEmit)),
+			InputSchema: compact(t.InputSchema), OutputSchema: compact(t.OutputSchema)})
+	}
+	return d, rows, nil
+}
+
+func orDefault(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+func orDefaultSchema(s json.RawMessage) json.RawMessage {
+	if s == nil {
+		return json.RawMessage(`{"type":"object"}`)
+	}
+	return compact(s)
+}
+
+func validOrNil(s json.RawMessage) bool { return s == nil || json.Valid(s) }
+
+// mapInput is a trigger's Map, or the default.
+func (t *Trigger) mapInput(ctx context.Context, req MapRequest) (m Mapped, err error) {
+	if t.Map != nil {
+		return t.Map(ctx, req)
+	}
+	if err := json.Unmarshal(req.Input, &m); err != nil {
+		return m, Permanent(fmt.Errorf("the input is not the JSON of an event: %w", err))
+	}
+	return m, nil
+}

@@ -1,0 +1,256 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/callbackd/callbackd/engine/internal/outbound"
+	"github.com/callbackd/callbackd/store"
+)
+
+// poller asks the store every second which triggers are due, and polls them in a bounded
+// pool. Which are in flight is known here and nowhere else.
+type poller struct {
+	e      *Engine
+	woken  chan struct{}
+	cron   *cron.Cron
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // the loop, the polls and the mapping
+
+	mu       sync.Mutex
+	inFlight map[int64]bool // row numbers of triggers
+	more     bool           // more was due than there was room for
+	mapping  bool           // inputs are being mapped again
+	mapAt    time.Time      // when the next input is to be mapped again; zero: none
+}
+
+func newPoller(e *Engine) *poller {
+	return &poller{e: e, woken: make(chan struct{}, 1), inFlight: make(map[int64]bool), mapAt: e.now(), cancel: func() {}}
+}
+
+func (p *poller) start(work context.Context) {
+	loop, cancel := context.WithCancel(work)
+	p.cancel = cancel
+	// One entry for all triggers: cron sorts its entries at every wake.
+	p.cron = cron.New(cron.WithLocation(time.UTC))
+	p.cron.Schedule(cron.Every(time.Second), cron.FuncJob(p.wake))
+	p.cron.Start()
+	p.wake()
+	p.wg.Go(func() {
+		for {
+			select {
+			case <-loop.Done():
+				return
+			case <-p.woken:
+				p.tick(loop, work)
+			}
+		}
+	})
+}
+
+// wake has the loop look at once; it never blocks.
+func (p *poller) wake() {
+	select {
+	case p.woken <- struct{}{}:
+	default:
+	}
+}
+
+// stop takes no more polls and waits for those in flight.
+func (p *poller) stop() {
+	<-p.cron.Stop().Done()
+	p.cancel()
+	p.wg.Wait()
+}
+
+// tick starts what is due. loop ends the reading of what is due, work the polls.
+func (p *poller) tick(loop, work context.Context) {
+	now := p.e.now()
+	p.mu.Lock()
+	busy := len(p.inFlight)
+	mapNow := !p.mapping && !p.mapAt.IsZero() && !p.mapAt.After(now)
+	p.mapping = p.mapping || mapNow
+	p.mu.Unlock()
+	if mapNow {
+		p.wg.Go(func() { p.mapAgain(loop, work) })
+	}
+	room := p.e.options.MaxPolls - busy
+	if room <= 0 {
+		p.setMore(true)
+		return
+	}
+	due, err := p.e.store.DuePolls(loop, now, busy+room+1)
+	if err != nil {
+		if loop.Err() == nil {
+			p.e.log.ErrorContext(loop, "what is due could not be read", keyError, err)
+		}
+		return
+	}
+	p.setMore(false)
+	for _, seq := range due {
+		p.mu.Lock()
+		switch {
+		case p.inFlight[seq]:
+		case len(p.inFlight) >= p.e.options.MaxPolls:
+			p.more = true
+		default:
+			p.inFlight[seq] = true
+			p.wg.Go(func() { p.run(work, seq) })
+		}
+		p.mu.Unlock()
+	}
+}
+
+func (p *poller) setMore(more bool) {
+	p.mu.Lock()
+	p.more = more
+	p.mu.Unlock()
+}
+
+// run polls one trigger and records what came of it.
+func (p *poller) run(ctx context.Context, seq int64) {
+	recorded := p.poll(ctx, seq)
+	release := func() {
+		p.mu.Lock()
+		delete(p.inFlight, seq)
+		more := p.more
+		p.mu.Unlock()
+		if more {
+			p.wake()
+		}
+	}
+	if recorded || ctx.Err() != nil {
+		release()
+		return
+	}
+	// The store could not take it: the trigger is due still, but asking its source again at
+	// once would help nobody.
+	time.AfterFunc(storeRetry, release)
+}
+
+// storeRetry is the pause after the store was unable to write.
+const storeRetry = 5 * time.Second
+
+// poll tells whether its outcome is in the store, or there was none to be.
+func (p *poller) poll(ctx context.Context, seq int64) (recorded bool) {
+	t, err := p.e.store.PollTarget(ctx, seq)
+	now := p.e.now()
+	if err != nil {
+		if ctx.Err() == nil {
+			p.e.log.ErrorContext(ctx, "a trigger could not be read", keyTrigger, seq, keyError, err)
+		}
+		return false
+	}
+	if t.DueAt.IsZero() || t.DueAt.After(now) {
+		return true // it was polled, or detached, since it was found due
+	}
+	log := p.e.log.With(keyProvider, t.ProviderIdentifier, keyTrigger, t.ID, keyInstance, t.InstanceID, keyCallback, t.CallbackID)
+	limited, cancel := context.WithTimeout(ctx, p.e.options.PollTimeout)
+	defer cancel()
+	trigger, source, err := p.e.source(t, now, log)
+	var found PollResult
+	if err == nil {
+		found, err = guard(ctx, log, func() (PollResult, error) {
+			return trigger.Poll(limited, PollRequest{Source: source, State: t.State})
+		})
+	}
+	if ctx.Err() != nil {
+		return true // we are stopping: a poll that was cut short was not made
+	}
+	if err != nil {
+		return p.failed(ctx, log, t, now, err)
+	}
+	items, err := p.e.mapAll(ctx, log, trigger, source, found.Inputs)
+	if err != nil {
+		return true // stopping, too
+	}
+	if t.SkipBaseline {
+		items = mappedOnly(ctx, log, items)
+	}
+	done := p.e.now()
+	record := store.Poll{At: now, NextPollAt: nextPoll(t.DueAt, done, t.Interval, p.e.options.Random()), State: found.State, Items: items}
+	// What a source gave is worth keeping although we are being stopped.
+	out, err := p.e.store.RecordPoll(context.WithoutCancel(ctx), t, record)
+	if err != nil {
+		log.ErrorContext(ctx, "a poll could not be recorded, its source will be asked again", keyError, err)
+		return false
+	}
+	p.planMapping(items)
+	level := slog.LevelDebug
+	if out.Events > 0 {
+		level = slog.LevelInfo
+	}
+	log.LogAttrs(ctx, level, "polled", slog.Int("inputs", len(found.Inputs)), slog.Int("events", out.Events), slog.Bool("baseline", t.SkipBaseline),
+		slog.Bool("dropped", out.Dropped), slog.Duration(keyDuration, done.Sub(now)), slog.Time(keyNext, record.NextPollAt))
+	p.e.deliverer.offer(out.Deliveries)
+	return true
+}
+
+func (p *poller) failed(ctx context.Context, log *slog.Logger, t store.PollTarget, at time.Time, err error) (recorded bool) {
+	f := store.PollFailure{At: at, Failure: Failure{Code: pollErrorCode(err), Message: shorten(err.Error())}}
+	if !IsPermanent(err) {
+		asked, _ := RetryAfterOf(err)
+		f.NextPollAt = nextPollAfterFailure(p.e.now(), t.Interval, t.ConsecutiveFailures+1, asked, p.e.options.Random())
+	}
+	log.LogAttrs(ctx, slog.LevelWarn, "poll failed", slog.String(keyErrorCode, f.Failure.Code), slog.Any(keyError, err),
+		slog.Int("consecutive_failures", t.ConsecutiveFailures+1), slog.Time(keyNext, f.NextPollAt))
+	if err := p.e.store.RecordPollFailure(context.WithoutCancel(ctx), t, f); err != nil {
+		log.ErrorContext(ctx, "a failed poll could not be recorded", keyError, err)
+		return false
+	}
+	return true
+}
+
+// pollErrorCode is a word for why a poll failed.
+func pollErrorCode(err error) string {
+	_, limited := RetryAfterOf(err)
+	switch {
+	case errors.Is(err, errNoProvider):
+		return "provider_missing"
+	case IsPermanent(err):
+		return "permanent"
+	case limited:
+		return "rate_limited"
+	}
+	if code := outbound.Classify(err); code != "" && code != outbound.FailureNetwork {
+		return code
+	}
+	return "poll_failed"
+}
+
+var errNoProvider = errors.New("this program runs without the provider's code")
+
+// source is what a trigger's functions are given, and the trigger itself.
+func (e *Engine) source(t store.PollTarget, now time.Time, log *slog.Logger) (*Trigger, Source, error) {
+	s := Source{Config: t.Config, Now: now.UTC(), HTTP: e.polls, Log: log}
+	if t.AuthMethod != "" {
+		s.Auth = &Auth{Method: t.AuthMethod, Value: t.Auth}
+	}
+	d := e.providers[t.ProviderIdentifier]
+	if d == nil {
+		return nil, s, fmt.Errorf("provider %s: %w", t.ProviderIdentifier, errNoProvider)
+	}
+	trigger := d.triggers[t.TriggerKey]
+	if trigger == nil {
+		return nil, s, Permanent(fmt.Errorf("provider %s no longer has a trigger %s", t.ProviderIdentifier, t.TriggerKey))
+	}
+	return trigger, s, nil
+}
+
+// guard calls a provider's code, whose panic is an error.
+func guard[T any](ctx context.Context, log *slog.Logger, call func() (T, error)) (out T, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			log.ErrorContext(ctx, "a provider panicked", "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("the provider panicked: %v", r)
+		}
+	}()
+	return call()
+}

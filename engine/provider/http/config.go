@@ -1,0 +1,148 @@
+package http
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	nethttp "net/http"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/callbackd/callbackd/engine"
+	"github.com/callbackd/callbackd/engine/internal/jq"
+)
+
+const defaultMaxPages = 10
+
+// config is a config's value, as configSchema describes it.
+type config struct {
+	URL       string            `json:"url"`
+	Method    string            `json:"method"`
+	Headers   map[string]string `json:"headers"`
+	Query     map[string]string `json:"query"`
+	Body      json.RawMessage   `json:"body"`
+	Items     string            `json:"items"`
+	ID        string            `json:"id"`
+	EventType string            `json:"event_type"`
+	Cursor    string            `json:"cursor"`
+	NextPage  string            `json:"next_page"`
+	MaxPages  int               `json:"max_pages"`
+}
+
+// The variables of each kind of program, in the order of their values.
+var (
+	queryVars = []string{"$cursor", "$now"}
+	pageVars  = []string{"$cursor", "$now", "$headers"}
+)
+
+func parseConfig(value json.RawMessage) (config, error) {
+	var c config
+	if err := json.Unmarshal(value, &c); err != nil {
+		return config{}, fmt.Errorf("read the config: %w", err)
+	}
+	c.Method = cmp.Or(c.Method, nethttp.MethodGet)
+	c.ID = cmp.Or(c.ID, ".id")
+	c.EventType = cmp.Or(c.EventType, `"item.new"`)
+	c.MaxPages = cmp.Or(c.MaxPages, defaultMaxPages)
+	if bytes.Equal(c.Body, []byte("null")) {
+		c.Body = nil
+	}
+	return c, nil
+}
+
+// validateConfig checks what configSchema cannot say.
+func validateConfig(value json.RawMessage) []engine.FieldError {
+	c, err := parseConfig(value)
+	if err != nil {
+		return []engine.FieldError{{Code: "invalid_type", Message: err.Error()}}
+	}
+	var wrong []engine.FieldError
+	report := func(code, message string, path ...string) {
+		wrong = append(wrong, engine.FieldError{Code: code, Message: message, Path: path})
+	}
+	if _, err := parseURL(c.URL); err != nil {
+		report("invalid_url", err.Error(), "url")
+	}
+	if c.Body != nil && c.Method != nethttp.MethodPost {
+		report("invalid_literal", `a body needs the method "POST"`, "method")
+	}
+	for _, name := range sortedKeys(c.Headers) {
+		if reason := headerFault(name, c.Headers[name]); reason != "" {
+			report("invalid_header", reason, "headers", name)
+		}
+	}
+	program := func(src string, vars []string, path ...string) {
+		if _, err := jq.Compile(src, vars...); err != nil {
+			report("invalid_program", "not a jq program: "+err.Error(), path...)
+		}
+	}
+	for _, name := range sortedKeys(c.Query) {
+		program(c.Query[name], queryVars, "query", name)
+	}
+	for _, p := range []struct {
+		name, src string
+		vars      []string
+	}{
+		{"items", c.Items, nil}, {"id", c.ID, nil}, {"event_type", c.EventType, nil},
+		{"cursor", c.Cursor, pageVars}, {"next_page", c.NextPage, pageVars},
+	} {
+		if p.src != "" {
+			program(p.src, p.vars, p.name)
+		}
+	}
+	return wrong
+}
+
+func parseURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("not a URL: %w", innerError(err))
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("the URL must begin with http:// or https://")
+	case u.Hostname() == "":
+		return nil, errors.New("the URL has no host")
+	case u.User != nil:
+		return nil, errors.New("the URL must not hold a user and password; use an auth config with the method \"basic\"")
+	}
+	u.Fragment, u.RawFragment = "", ""
+	return u, nil
+}
+
+// ownHeaders are set by the HTTP client, or would break it.
+var ownHeaders = []string{
+	"Accept-Encoding", "Connection", "Content-Length", "Expect", "Host", "If-Modified-Since", "If-None-Match",
+	"Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Range", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
+
+func headerFault(name, value string) string {
+	const tokens = "!#$%&'*+-.^_`|~"
+	for _, c := range []byte(name) {
+		if c != c&0x7f || !('0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || strings.IndexByte(tokens, c) >= 0) {
+			return fmt.Sprintf("the header's name must not contain %q", rune(c))
+		}
+	}
+	if name == "" {
+		return "the header has no name"
+	}
+	if slices.Contains(ownHeaders, textproto.CanonicalMIMEHeaderKey(name)) {
+		return "this header cannot be set"
+	}
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		return "the header's value must not contain control characters or line breaks"
+	}
+	return ""
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,68 @@
+package http
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/callbackd/callbackd/engine"
+	"github.com/callbackd/callbackd/engine/internal/jq"
+)
+
+// mapItem makes an event of an item.
+func mapItem(ctx context.Context, req engine.MapRequest) (engine.Mapped, error) {
+	c, err := parseConfig(req.Config)
+	if err != nil {
+		return engine.Mapped{}, err
+	}
+	item, err := jq.Decode(req.Input)
+	if err != nil {
+		return engine.Mapped{}, fmt.Errorf("read the item: %w", err)
+	}
+	id, err := one(ctx, "id", c.ID, nil, item)
+	if err != nil {
+		return engine.Mapped{}, itemError(err, req.Input)
+	}
+	sourceID, err := idText(id)
+	if err != nil {
+		return engine.Mapped{}, itemError(err, req.Input)
+	}
+	kind, err := one(ctx, "event_type", c.EventType, nil, item)
+	if err != nil {
+		return engine.Mapped{}, itemError(err, req.Input)
+	}
+	eventType, ok := kind.(string)
+	if !ok || eventType == "" {
+		return engine.Mapped{}, itemError(errors.New("event_type: it must give a string that is not empty"), req.Input)
+	}
+	return engine.Mapped{Type: eventType, SourceID: sourceID, Output: req.Input}, nil
+}
+
+// idText is an id as text: a number is its decimal digits, as they came.
+func idText(id any) (string, error) {
+	switch id := id.(type) {
+	case nil:
+		return "", errors.New(`id: the item has none; set "id" to a jq program that gives a string or number of its own to each item`)
+	case string:
+		if id == "" {
+			return "", errors.New("id: it is an empty string")
+		}
+		return id, nil
+	case bool, []any, map[string]any:
+		return "", errors.New("id: it must give a string or a number")
+	default:
+		text, err := jq.Encode(id)
+		return string(text), err
+	}
+}
+
+// itemError adds the beginning of the item that err is about.
+func itemError(err error, item json.RawMessage) error {
+	const most = 120
+	text := printable(item[:min(most, len(item))])
+	if len(item) > most {
+		text += "..."
+	}
+	return fmt.Errorf("%w (item: %s)", err, text)
+}

@@ -1,0 +1,110 @@
+package http
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	nethttp "net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/callbackd/callbackd/engine"
+)
+
+const (
+	maxPage       = 10 << 20 // bytes of one page, after decompression
+	maxPoll       = 32 << 20 // bytes of all pages of a poll
+	maxRetryAfter = 24 * time.Hour
+	shownBody     = 200 // bytes of an error's body
+)
+
+// statusError is the error for an answer that is not 2xx; first says that it is of the
+// first page.
+func statusError(res *nethttp.Response, now time.Time, first bool) error {
+	body, _ := io.ReadAll(io.LimitReader(res.Body, shownBody)) // as much as there is
+	err := fmt.Errorf("it answered %s", strings.TrimSpace(strconv.Itoa(res.StatusCode)+" "+nethttp.StatusText(res.StatusCode)))
+	if text := printable(body); text != "" {
+		err = fmt.Errorf("%w: %s", err, text)
+	}
+	switch res.StatusCode {
+	case nethttp.StatusTooManyRequests, nethttp.StatusServiceUnavailable:
+		return engine.RetryAfter(retryAfter(res.Header.Get("Retry-After"), now), err)
+	case nethttp.StatusUnauthorized, nethttp.StatusForbidden:
+		return fmt.Errorf("%w (are the credentials of the auth config right?)", err)
+	case nethttp.StatusGone:
+		if first { // a later page's URL may just have expired
+			return engine.Permanent(err)
+		}
+	}
+	if location := res.Header.Get("Location"); res.StatusCode/100 == 3 && location != "" {
+		if u, parseErr := res.Request.URL.Parse(location); parseErr == nil {
+			return fmt.Errorf("it answered %d, a redirect to %s; redirects are not followed, so change url if that is the right place",
+				res.StatusCode, shown(u))
+		}
+	}
+	return err
+}
+
+// retryAfter reads the header of that name, seconds or a date; 0 when there is none.
+func retryAfter(value string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(strings.TrimSpace(value), 10, 63); err == nil {
+		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
+	} else if errors.Is(err, strconv.ErrRange) {
+		return maxRetryAfter
+	}
+	at, err := nethttp.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	return min(max(at.Sub(now), 0), maxRetryAfter)
+}
+
+// readBody reads a page, up to limit bytes.
+func readBody(res *nethttp.Response, limit int64) ([]byte, error) {
+	tooLarge := fmt.Errorf("the answer is larger than %d MiB; ask for smaller pages", maxPage>>20)
+	if limit < maxPage {
+		tooLarge = fmt.Errorf("the pages of one poll are larger than %d MiB; lower max_pages or ask for less", maxPoll>>20)
+	}
+	if res.ContentLength > limit {
+		return nil, tooLarge
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	if int64(len(body)) > limit {
+		return nil, tooLarge
+	}
+	body = bytes.TrimPrefix(body, []byte("\uFEFF"))
+	return bytes.ToValidUTF8(body, []byte("\uFFFD")), nil
+}
+
+// notJSON says what came instead of JSON.
+func notJSON(res *nethttp.Response, err error) error {
+	kind, _, parseErr := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	if parseErr != nil || kind == "application/json" || strings.HasSuffix(kind, "+json") {
+		return fmt.Errorf("the answer is not JSON: %w", err)
+	}
+	return fmt.Errorf("it answered %s, not JSON: %w", kind, err)
+}
+
+// printable is text for an error: one line of what can be shown.
+func printable(text []byte) string {
+	return strings.Join(strings.FieldsFunc(string(bytes.ToValidUTF8(text, nil)), func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}), " ")
+}
+
+// innerError leaves out the URL that net/http and net/url repeat in their errors, since
+// it may hold a secret.
+func innerError(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}

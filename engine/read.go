@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"container/heap"
+	"context"
+	"time"
+
+	"github.com/callbackd/callbackd/store"
+)
+
+// endBatch is how many notifications of an ended destination fail in one transaction.
+const endBatch = 500
+
+// read fetches from the table, lane by lane, what has come due. With nothing due it
+// sleeps until something is.
+func (d *deliverer) read(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.woken:
+		case <-timer.C:
+		}
+		for ctx.Err() == nil {
+			l, wait := d.next()
+			if l == nil {
+				timer.Reset(wait)
+				break
+			}
+			d.readLane(ctx, l)
+		}
+	}
+}
+
+// idleWait is how long the reader sleeps when nothing is planned: anything new wakes it.
+const idleWait = time.Hour
+
+// next is the lane to read now, or how long to wait.
+func (d *deliverer) next() (*lane, time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.due) == 0 {
+		return nil, idleWait
+	}
+	if wait := d.due[0].due.Sub(d.e.now()); wait > 0 {
+		return nil, min(wait, idleWait)
+	}
+	l := heap.Pop(&d.due).(*lane)
+	// What changes from here on is noted in due and settled, and looked at again.
+	l.reading, l.settled, l.due = true, make(map[int64]bool), time.Time{}
+	return l, 0
+}
+
+// readLane reads one lane's part of the table.
+func (d *deliverer) readLane(ctx context.Context, l *lane) {
+	var found []store.Delivery
+	var again time.Time
+	p, err := d.endpoint(l.destination)
+	if err == nil && p.Status != "active" {
+		d.mu.Lock()
+		l.end(endedFailure(p.Destination))
+		busy := len(l.inHand) > 0
+		d.mu.Unlock()
+		if busy {
+			again = d.e.now() // once what is in flight has been recorded
+		} else {
+			err = d.fail(ctx, l)
+		}
+	} else if err == nil {
+		d.mu.Lock()
+		l.ended = nil
+		inHand := len(l.inHand)
+		d.mu.Unlock()
+		found, again, err = d.fetch(ctx, l, inHand)
+	}
+	if err != nil {
+		again = d.e.now().Add(storeRetry)
+		if ctx.Err() == nil {
+			d.e.log.ErrorContext(ctx, "open notifications could not be read", keyError, err)
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range found {
+		if !l.settled[n.Seq] && !l.inHand[n.Seq] && !l.push(n) {
+			l.lookAt(d.e.now())
+		}
+	}
+	l.reading, l.settled = false, nil
+	l.lookAt(again)
+	d.arm(l)
+	d.dispatch()
+	d.after(l)
+}
+
+// fetch reads what is due and not in hand, and when to look again. What is in hand is in
+// front in the table still, so that much more is asked for.
+func (d *deliverer) fetch(ctx context.Context, l *lane, inHand int) (found []store.Delivery, again time.Time, err error) {
+	limit := inHand + laneBatch/2
+	open, err := d.e.store.OpenNotifications(ctx, l.destination, limit)
+	if err != nil {
+		return nil, again, err
+	}
+	now := d.e.now()
+	if len(open) == limit {
+		again = now // there may be more
+	}
+	var seqs []int64
+	d.mu.Lock()
+	for _, o := range open {
+		if l.inHand[o.Seq] {
+			continue
+		}
+		if o.At.After(now) {
+			again = o.At // the first of what is not due yet: they come in order
+			break
+		}
+		seqs = append(seqs, o.Seq)
+	}
+	d.mu.Unlock()
+	if len(seqs) == 0 {
+		return nil, again, nil
+	}
+	found, err = d.e.store.Deliveries(ctx, seqs)
+	return found, again, err
+}
+
+// fail ends the open notifications of a destination that takes nothing more.
+func (d *deliverer) fail(ctx context.Context, l *lane) error {
+	for ctx.Err() == nil {
+		n, err := d.e.store.FailNotifications(ctx, d.e.now(), l.destination, *l.ended, endBatch)
+		if err != nil {
+			return err
+		}
+		if n < endBatch {
+			break
+		}
+	}
+	d.mu.Lock()
+	l.ended = nil
+	d.mu.Unlock()
+	return nil
+}

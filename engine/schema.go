@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+)
+
+// schema is a compiled JSON Schema, draft 2020-12 unless it says otherwise.
+type schema struct{ compiled *jsonschema.Schema }
+
+// noLoader keeps schemas from reading files: a $ref stays inside its document.
+type noLoader struct{}
+
+func (noLoader) Load(url string) (any, error) {
+	return nil, fmt.Errorf("%s: a schema may refer only to itself", url)
+}
+
+func compileSchema(text json.RawMessage) (*schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return nil, fmt.Errorf("is not JSON: %w", err)
+	}
+	c := jsonschema.NewCompiler()
+	c.UseLoader(noLoader{})
+	c.AssertFormat()
+	const url = "mem:schema"
+	if err := c.AddResource(url, doc); err != nil {
+		return nil, err
+	}
+	compiled, err := c.Compile(url)
+	if err != nil {
+		return nil, err
+	}
+	return &schema{compiled}, nil
+}
+
+// check returns every offending field of a value, with path in front of each.
+func (s *schema) check(value json.RawMessage, path ...string) []FieldError {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(value))
+	if err != nil {
+		return []FieldError{{Code: "invalid_type", Message: "must be JSON", Path: path}}
+	}
+	err = s.compiled.Validate(doc)
+	if err == nil {
+		return nil
+	}
+	e, ok := errors.AsType[*jsonschema.ValidationError](err)
+	if !ok {
+		return []FieldError{{Code: "invalid_type", Message: err.Error(), Path: path}}
+	}
+	var fields []FieldError
+	collect(e, path, &fields)
+	return fields
+}
+
+var english = message.NewPrinter(language.English)
+
+// collect turns the leaves of an error tree into fields.
+func collect(e *jsonschema.ValidationError, path []string, fields *[]FieldError) {
+	if len(e.Causes) > 0 {
+		for _, cause := range e.Causes {
+			collect(cause, path, fields)
+		}
+		return
+	}
+	at := append(path[:len(path):len(path)], e.InstanceLocation...)
+	add := func(code, message, expected, received string, more ...string) {
+		*fields = append(*fields, FieldError{Code: code, Message: message, Path: append(at[:len(at):len(at)], more...), Expected: expected, Received: received})
+	}
+	switch k := e.ErrorKind.(type) {
+	case *kind.Required:
+		for _, name := range k.Missing {
+			add("required", "is required", "", "", name)
+		}
+	case *kind.AdditionalProperties:
+		for _, name := range k.Properties {
+			add("unrecognized_key", "is not a known field", "", "", name)
+		}
+	case *kind.Type:
+		add("invalid_type", "must be "+strings.Join(k.Want, " or "), strings.Join(k.Want, "|"), k.Got)
+	case *kind.Enum:
+		add("invalid_enum", "must be one of "+list(k.Want), list(k.Want), "")
+	case *kind.Const:
+		add("invalid_literal", "must be "+fmt.Sprint(k.Want), fmt.Sprint(k.Want), "")
+	case *kind.MinLength:
+		add("invalid_min", fmt.Sprintf("must have at least %d characters", k.Want), "", "")
+	case *kind.MaxLength:
+		add("max_length", fmt.Sprintf("must have at most %d characters", k.Want), "", "")
+	case *kind.Minimum, *kind.ExclusiveMinimum, *kind.MinItems, *kind.MinProperties:
+		add("invalid_min", e.ErrorKind.LocalizedString(english), "", "")
+	case *kind.Maximum, *kind.ExclusiveMaximum, *kind.MaxItems, *kind.MaxProperties:
+		add("invalid_max", e.ErrorKind.LocalizedString(english), "", "")
+	case *kind.Pattern:
+		// The library's own words would repeat the value, which may be a secret.
+		add("invalid_format", "must match "+k.Want, k.Want, "")
+	case *kind.Format:
+		add("invalid_format", "must be a valid "+k.Want, k.Want, "")
+	default:
+		add("invalid_type", "does not match the schema ("+strings.Join(e.ErrorKind.KeywordPath(), "/")+")", "", "")
+	}
+}
+
+func list(values []any) string {
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = fmt.Sprint(v)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// checkConfig returns every offending field of a config's value.
+func (e *Engine) checkConfig(provider string, value json.RawMessage, path ...string) []FieldError {
+	d := e.providers[provider]
+	if d == nil {
+		return []FieldError{{Code: "invalid_literal", Message: "the provider is archived: this engine runs without its code", Path: path}}
+	}
+	fields := d.config.check(value, path...)
+	if len(fields) > 0 || d.Validate == nil {
+		return fields
+	}
+	for _, f := range d.Validate(value) {
+		f.Path = append(path[:len(path):len(path)], f.Path...)
+		fields = append(fields, f)
+	}
+	return fields
+}
+
+// checkAuth returns every offending field of an auth config's value.
+func (e *Engine) checkAuth(provider, method string, value json.RawMessage, path ...string) []FieldError {
+	d := e.providers[provider]
+	if d == nil || d.auth[method] == nil {
+		return []FieldError{{Code: "invalid_literal", Message: "the provider is archived: this engine runs without its code", Path: path}}
+	}
+	return d.auth[method].check(value, path...)
+}

@@ -1,0 +1,123 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"io"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"github.com/callbackd/callbackd/store/internal/db"
+)
+
+// What the tests, which are in a package of their own, see of the inside.
+
+// Tx is what a piece of the writer works with.
+type Tx = tx
+
+// DedupKey is dedupKey.
+var DedupKey = dedupKey
+
+// NewIDs gives the ids' own function.
+func NewIDs(now func() time.Time, rand io.Reader) func(prefix string) string {
+	return newIDs(now, rand).next
+}
+
+// Write hands a piece to the writer.
+func (s *Store) Write(ctx context.Context, fn func(*Tx) error) error { return s.write(ctx, fn) }
+
+// Waiting is how many pieces wait for the writer.
+func (s *Store) Waiting() int { return len(s.writer.work) }
+
+// Exec runs SQL in a piece's transaction.
+func (t *tx) Exec(query string, args ...any) error {
+	_, err := t.conn.ExecContext(t.ctx, query, args...)
+	return err
+}
+
+// Scan reads one row as the writer sees it.
+func (t *tx) Scan(query string, to ...any) error {
+	return t.conn.QueryRowContext(t.ctx, query).Scan(to...)
+}
+
+// Readers is the pool that reads.
+func (s *Store) Readers() *sql.DB { return s.readers }
+
+// Query is a statement that was run or prepared.
+type Query struct {
+	Text string
+	Args []any
+}
+
+// Recorder keeps the queries that a store's readers run and prepare.
+type Recorder struct {
+	mu      sync.Mutex
+	queries []Query
+}
+
+// Take returns what was recorded since the last call.
+func (r *Recorder) Take() []Query {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.queries
+	r.queries = nil
+	return out
+}
+
+func (r *Recorder) add(text string, named []driver.NamedValue) {
+	q := Query{Text: text}
+	for _, v := range named {
+		q.Args = append(q.Args, v.Value)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queries = append(r.queries, q)
+}
+
+// Record exchanges a store's readers for such that are recorded, and prepares all queries
+// on them.
+func (s *Store) Record(ctx context.Context, path string) (*Recorder, error) {
+	connector, err := sqlite.NewConnector(readerDSN(Options{Path: path}))
+	if err != nil {
+		return nil, err
+	}
+	r := &Recorder{}
+	if err := s.read.Close(); err != nil {
+		return nil, err
+	}
+	if err := s.readers.Close(); err != nil {
+		return nil, err
+	}
+	s.readers = sql.OpenDB(recordingConnector{connector, r})
+	s.readers.SetMaxOpenConns(1)
+	s.read, err = db.Prepare(ctx, s.readers)
+	return r, err
+}
+
+type recordingConnector struct {
+	driver.Connector
+	r *Recorder
+}
+
+func (c recordingConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	return recordingConn{conn, c.r}, err
+}
+
+type recordingConn struct {
+	driver.Conn
+	r *Recorder
+}
+
+func (c recordingConn) PrepareContext(ctx context.Context, text string) (driver.Stmt, error) {
+	c.r.add(text, nil)
+	return c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, text)
+}
+
+func (c recordingConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
+	c.r.add(text, args)
+	return c.Conn.(driver.QueryerContext).QueryContext(ctx, text, args)
+}
