@@ -182,6 +182,7 @@ func (d *deliverer) worker(l *lane, n store.Delivery) {
 			d.mu.Unlock()
 			return
 		}
+		d.dispatch() // the window may have grown
 		d.mu.Unlock()
 	}
 }

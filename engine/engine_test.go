@@ -66,8 +66,7 @@ type received struct {
 // receiver answers deliveries as a test says, and hands over what it got.
 type receiver struct {
 	*httptest.Server
-	got    chan received
-	answer func(w http.ResponseWriter, r *http.Request)
+	got chan received
 }
 
 func newReceiver(t *testing.T, answer http.HandlerFunc) *receiver {

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/callbackd/callbackd/engine"
+	"github.com/callbackd/callbackd/engine/provider/demo"
+	httpprovider "github.com/callbackd/callbackd/engine/provider/http"
+	"github.com/callbackd/callbackd/httpapi"
+)
+
+const (
+	requestTimeout  = 30 * time.Second // to read a request, and to answer it
+	idleTimeout     = 2 * time.Minute  // of a kept connection
+	shutdownTimeout = 30 * time.Second // for requests, polls and attempts in flight
+)
+
+type serveCommand struct {
+	databaseFlags
+	logFlags
+	Addr                 string   `default:"127.0.0.1:8420" help:"Address to listen on; port 0 takes a free one."`
+	PublicURL            *url.URL `name:"public-url" help:"URL under which the world reaches this daemon, if not by --addr."`
+	APIKey               string   `name:"api-key" help:"A key that is accepted besides the stored ones. Without it, and with no key stored, one is made and printed."`
+	AllowPrivateNetworks bool     `help:"Let polls and deliveries reach loopback, private and other special addresses."`
+	NoSync               bool     `help:"Faster, but a power cut may lose the last commits."`
+}
+
+// databaseFlags are what commands that open the file have in common.
+type databaseFlags struct {
+	DB            string `name:"db" default:"callbackd.db" help:"Database file; it is made if it is missing." type:"path"`
+	EncryptionKey string `help:"Key for secrets in the file, 32 bytes as base64. Default: the key in FILE.key, which is made with the file."`
+}
+
+func (f databaseFlags) key() ([]byte, error) {
+	if f.EncryptionKey == "" {
+		return nil, nil
+	}
+	key, err := base64.StdEncoding.DecodeString(f.EncryptionKey)
+	if err != nil || len(key) != 32 {
+		return nil, errors.New("--encryption-key must be 32 bytes as base64, such as from: openssl rand -base64 32")
+	}
+	return key, nil
+}
+
+// builtin are the providers that the daemon comes with.
+func builtin() []engine.Provider {
+	return []engine.Provider{httpprovider.New(), demo.New()}
+}
+
+func (s serveCommand) Run(ctx context.Context, c console) error {
+	log := s.logger(c.err)
+	if u := s.PublicURL; u != nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		return errors.New("--public-url must be an absolute http or https URL")
+	}
+	key, err := s.key()
+	if err != nil {
+		return err
+	}
+	eng, err := engine.Open(ctx, engine.Options{Path: s.DB, Key: key, NoSync: s.NoSync, Providers: builtin(), AllowPrivateNetworks: s.AllowPrivateNetworks, Logger: log})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := eng.Close(); err != nil {
+			log.Error("the engine did not close in order", "err", err)
+		}
+	}()
+	o := httpapi.Options{Logger: log}
+	if s.APIKey != "" {
+		o.APIKeys = []string{s.APIKey}
+	} else if err := firstKey(ctx, eng, c); err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", s.Addr)
+	if err != nil {
+		return err
+	}
+	api := newServer(httpapi.New(eng, o), log)
+	if err := eng.Start(ctx); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	served := make(chan error, 1)
+	go func() { served <- api.Serve(listener) }()
+	base := "http://" + listener.Addr().String()
+	if s.PublicURL != nil {
+		base = s.PublicURL.String()
+	}
+	log.Info("ready", "addr", listener.Addr().String(), "url", base, "db", s.DB, "version", engine.Version, "private_networks", s.AllowPrivateNetworks)
+	fmt.Fprintf(c.out, "callbackd listening on http://%s\n", listener.Addr())
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("stopping: what is in flight may finish")
+	return stop(api, eng)
+}
+
+// newServer is an HTTP server that does not wait for ever for a slow client.
+func newServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+}
+
+// stop lets requests finish, then polls and attempts.
+func stop(api *http.Server, eng *engine.Engine) error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	err := api.Shutdown(ctx)
+	if err != nil {
+		err = fmt.Errorf("some requests were cut off: %w", errors.Join(err, api.Close()))
+	}
+	if stopped := eng.Stop(ctx); stopped != nil {
+		err = errors.Join(err, fmt.Errorf("some polls or attempts were cut off, and will be made again: %w", stopped))
+	}
+	return err
+}
+
+// firstKey makes a key when there is none, because without one nobody could do anything.
+func firstKey(ctx context.Context, eng *engine.Engine, c console) error {
+	keys, err := eng.ListAPIKeys(ctx)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if k.RevokedAt.IsZero() {
+			return nil
+		}
+	}
+	_, secret, err := eng.CreateAPIKey(ctx, "first", "write")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.err, "callbackd: there was no API key, so this one was made; it is shown only now:\n\n    %s\n\n", secret)
+	return err
+}
