@@ -81,7 +81,8 @@ func TestNextPoll(t *testing.T) {
 		random   float64
 		want     time.Time
 	}{
-		{"CountsFromDue", sec(0.3), sec(1), time.Second, 0, sec(1.3)},
+		{"CountsFromDueInWholeSeconds", sec(0.3), sec(0.9), time.Second, 0, sec(1)},
+		{"AlwaysGoesOn", sec(0.3), sec(1), time.Second, 0, sec(2)},
 		{"MissedOnesAreNotMadeUpFor", sec(0), sec(100), time.Second, 0, sec(101)},
 		{"ClockSetBack", sec(0), sec(-86400), time.Minute, 0.5, sec(-86340)},
 		{"LongIntervalsJitter", sec(0), sec(1), 100 * time.Second, 0, sec(95)},

@@ -9,20 +9,20 @@ const (
 	maxPollRetryAfter = 24 * time.Hour   // however long a provider asks to be left alone
 )
 
-// nextPoll is when a trigger that was due at due, and has been polled, is due again. Counting
-// from due and not from now keeps the interval true although polls start at ticks; what was
+// nextPoll is when a trigger that was due at due, and has been polled, is due again, in
+// whole seconds: ticks come just after a whole second, so none is missed by a hair. Counting
+// from due and not from now keeps the interval true although polls start late; what was
 // missed is not made up for. Jitter keeps triggers that were attached together from staying
 // together. random is in [0, 1).
 func nextPoll(due, now time.Time, interval time.Duration, random float64) time.Time {
-	jitter := time.Duration(0)
 	if interval >= minJitteredPoll {
-		jitter = time.Duration(float64(interval) * pollJitter * (2*random - 1))
+		interval += time.Duration(float64(interval) * pollJitter * (2*random - 1))
 	}
 	// A due time far from now means that the process, or the clock, was elsewhere.
-	if next := due.Add(interval + jitter); next.After(now) && next.Sub(now) <= 2*interval {
+	if next := due.Add(interval).Truncate(time.Second); next.After(now) && next.Sub(now) <= 2*interval {
 		return next
 	}
-	return now.Add(interval + jitter)
+	return now.Add(interval).Truncate(time.Second)
 }
 
 // nextPollAfterFailure is when a trigger whose poll failed is tried again: after the interval,
@@ -36,7 +36,7 @@ func nextPollAfterFailure(now time.Time, interval time.Duration, failures int, a
 	if shift := failures - 1; shift < 16 && interval<<shift < delay {
 		delay = interval << shift
 	}
-	return now.Add(delay + time.Duration(float64(delay)*pollJitter*(2*random-1)))
+	return now.Add(delay + time.Duration(float64(delay)*pollJitter*(2*random-1))).Truncate(time.Second)
 }
 
 // mapDelays is what follows each failed mapping of an input; after the last it has failed.

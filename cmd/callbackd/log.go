@@ -17,9 +17,17 @@ type logFlags struct {
 
 func (f logFlags) logger(w io.Writer) *slog.Logger {
 	if f.LogFormat == "json" || f.LogFormat == "auto" && !isTerminal(w) {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: f.LogLevel}))
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: f.LogLevel, ReplaceAttr: readable}))
 	}
 	return slog.New(textHandler(w, f.LogLevel))
+}
+
+// readable writes durations as people do: slog's JSON would have bare nanoseconds.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 func textHandler(w io.Writer, level slog.Level) slog.Handler {

@@ -3,6 +3,7 @@ package jq
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/itchyny/gojq"
 )
@@ -18,8 +19,7 @@ var (
 type cost func(m *meter, v any, args []any) error
 
 // costs holds the operators, and the functions that gojq has in Go, of which a call
-// may take much. Those that are not in here (see TestCosts) take a constant time, or time
-// for their input with little allocated. The words without an arity stand for
+// may take much; the others are in cheap. The words without an arity stand for
 // other things that the rewriter meters.
 var costs = map[string]cost{
 	"+":  func(m *meter, _ any, args []any) error { return m.charge(flat(args[0]) + flat(args[1])) },
@@ -55,8 +55,24 @@ var costs = map[string]cost{
 		return pathCost(m, v, args)
 	},
 	"tonumber/0": numberCost,
-	"jn/2":       besselCost, "yn/2": besselCost,
 }
+
+// cheap are the other functions of gojq in Go that a program may call: those that take a
+// constant time, or one pass over a string with little allocated. What is neither in
+// here nor in costs nor in the prelude does not exist for a program.
+var cheap = func() map[string]bool {
+	names := map[string]bool{}
+	for _, name := range strings.Fields(`
+		empty/0 error/0 error/1 path/1 type/0 length/0 utf8bytelength/0 has/1 toboolean/0
+		startswith/1 endswith/1 ltrimstr/1 rtrimstr/1 trimstr/1 ltrim/0 rtrim/0 trim/0
+		floor/0 ceil/0 round/0 trunc/0 fabs/0 sqrt/0 cbrt/0 pow/2 exp/0 exp2/0 exp10/0 log/0 log2/0 log10/0
+		fmin/2 fmax/2 fmod/2 hypot/2 sin/0 cos/0 tan/0 asin/0 acos/0 atan/0 atan2/2
+		infinite/0 isfinite/0 isinfinite/0 nan/0 isnan/0 isnormal/0
+		gmtime/0 localtime/0 mktime/0 strftime/1 strflocaltime/1 strptime/1`) {
+		names[name] = true
+	}
+	return names
+}()
 
 func flatCost(m *meter, v any, _ []any) error { return m.charge(flat(v)) }
 
@@ -203,12 +219,6 @@ func numberCost(_ *meter, v any, _ []any) error {
 		return errNumber
 	}
 	return nil
-}
-
-// besselCost is for jn(n; x) and yn(n; x), which take n rounds.
-func besselCost(m *meter, _ any, args []any) error {
-	n, _ := gojq.ToFloat64(args[0])
-	return m.charge(int64(min(max(n, -n), budget+1)))
 }
 
 func isArray(v any) bool { _, ok := v.([]any); return ok }

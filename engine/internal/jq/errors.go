@@ -17,10 +17,10 @@ var (
 	errTime   = fmt.Errorf("it took too long (at most %s)", TimeLimit)
 )
 
-// nameError is a name that a program must not use.
-type nameError struct{ name, reason string }
+// nameError is about a name that a program must not use.
+type nameError struct{ name, text string }
 
-func (e *nameError) Error() string { return e.name + " " + e.reason }
+func (e *nameError) Error() string { return e.text }
 
 func parseError(src string, err error) error {
 	e, ok := errors.AsType[*gojq.ParseError](err)
@@ -41,12 +41,8 @@ func compileError(src string, err error) error {
 	name := ""
 	if e, ok := errors.AsType[*nameError](err); ok {
 		name = e.name
-	} else if _, after, ok := strings.Cut(err.Error(), ": "); ok {
-		name, _, _ = strings.Cut(after, "/")
-		if strings.HasPrefix(name, userPrefix) {
-			name = strings.TrimPrefix(name, userPrefix)
-			err = errors.New(strings.ReplaceAll(err.Error(), userPrefix, ""))
-		}
+	} else {
+		_, name, _ = strings.Cut(err.Error(), ": ")
 	}
 	if at := wordIndex(src, name); at >= 0 {
 		return fmt.Errorf("%s: %w", position(src, at), err)
@@ -112,12 +108,6 @@ func (m *meter) explain(err error) error {
 	}
 	if errors.Is(err, context.Canceled) {
 		return context.Canceled
-	}
-	if e, ok := errors.AsType[*gojq.HaltError](err); ok {
-		if e.Value() == nil {
-			return errors.New("it stopped with halt")
-		}
-		return errors.New("it stopped with halt_error: " + preview(e.Value()))
 	}
 	if e, ok := errors.AsType[gojq.ValueError](err); ok {
 		return errors.New(preview(e.Value()))

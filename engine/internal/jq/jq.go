@@ -4,7 +4,7 @@
 // # Safety
 //
 // A program is text from a user, so nothing it says may hang or kill the
-// process. It has no access to the environment (env and $ENV are empty), to
+// process. It has no access to the environment ($ENV is empty), to
 // files, modules or further inputs. A run ends with an error when it takes
 // longer than [TimeLimit], when it gives too many or too large outputs, or when
 // it used up its budget: roughly, the bytes it may allocate, with
@@ -18,8 +18,10 @@
 // factor of two (measured: 0.6 GiB in the worst case).
 //
 // Differences from jq, which follow from this: indexing an array by an array
-// and assigning to a slice are errors, as is redefining tostring; now is the same
-// through a whole run; a number or a program can be too long.
+// and assigning to a slice are errors; now is the same through a whole run; a
+// number, a regular expression or a program can be too long. What a config has no
+// use for is not defined: input, debug, env, halt, modules, SQL's JOIN, tostream and
+// its kin, combinations, and the rarer functions of C's math library.
 //
 // # Numbers
 //

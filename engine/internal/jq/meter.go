@@ -20,10 +20,11 @@ const (
 // runs in, because that is what gojq looks at before each step.
 type meter struct {
 	context.Context
-	left  int64
-	now   time.Time // the start of the run
-	why   error     // what ended the run, when the meter did
-	chain []uintptr // the containers of the last path that was checked
+	left     int64
+	now      time.Time           // the start of the run
+	why      error               // what ended the run, when the meter did
+	chain    []uintptr           // the containers of the last path that was checked
+	patterns map[string]*pattern // that the run has used
 }
 
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
@@ -69,8 +70,12 @@ func (m *meter) subtree(v any, factor int64, depth int) error {
 	if depth > maxDepth {
 		return m.fail(errDepth)
 	}
+	before := m.left
 	if err := m.charge(factor * flat(v)); err != nil {
 		return err
+	}
+	if m.Context != nil && before>>20 != m.left>>20 && m.Context.Err() != nil {
+		return m.Context.Err() // a walk of the whole budget takes long, so look at the time each MiB
 	}
 	switch v := v.(type) {
 	case []any:

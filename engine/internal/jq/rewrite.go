@@ -3,6 +3,7 @@ package jq
 import (
 	_ "embed"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,9 +11,9 @@ import (
 )
 
 const (
-	meterVar   = "$__meter" // holds the run's meter; a program cannot say it
-	userPrefix = "__"       // before a user's function that begins with "_", so that gojq's own cannot be called
-	bigBody    = 32         // nodes; the frame of a larger function is metered
+	meterVar  = "$__meter" // holds the run's meter; a program cannot say it
+	ownPrefix = "__"       // before a function that a program defines, so that it hides nothing that the rewriter calls
+	bigBody   = 32         // nodes; the frame of a larger function is metered
 )
 
 //go:embed prelude.jq
@@ -27,7 +28,7 @@ var prelude = func() map[string]*preludeDef {
 	defs := make(map[string]*preludeDef, len(query.FuncDefs))
 	for _, def := range query.FuncDefs {
 		r := rewriter{uses: map[string]bool{}}
-		r.funcDef(def)
+		r.definition(def)
 		defs[signature(def.Name, len(def.Args))] = &preludeDef{def, r.uses}
 	}
 	return defs
@@ -44,9 +45,9 @@ func signature(name string, arity int) string { return name + "/" + strconv.Itoa
 // those functions of the prelude before it that it uses.
 func metered(query *gojq.Query) (*gojq.Query, error) {
 	if query.Meta != nil || len(query.Imports) > 0 {
-		return nil, &nameError{"import", "and other modules are not available"}
+		return nil, &nameError{"import", "import and other modules are not available"}
 	}
-	r := rewriter{user: true, uses: map[string]bool{}}
+	r := rewriter{library: prelude, uses: map[string]bool{}}
 	query = r.query(query)
 	if r.err != nil {
 		return nil, r.err
@@ -74,23 +75,23 @@ func metered(query *gojq.Query) (*gojq.Query, error) {
 //	contains(f)   becomes   f as $__0 | _meter($__meter; "contains/1"; $__0) | contains($__0)
 //	f + g         becomes   g as $__1 | f as $__0 | _meter($__meter; "+"; $__0; $__1) | $__0 + $__1
 type rewriter struct {
-	user  bool
-	uses  map[string]bool // the functions that are called
-	nodes int
-	err   error // the first
+	library map[string]*preludeDef // what a user's program may call; nil for the prelude itself
+	scope   []string               // the functions that the program defined, as far as they can be called here
+	uses    map[string]bool        // the functions that are called, apart from those
+	nodes   int
+	err     error // the first
 }
 
-func (r *rewriter) name(name string) string {
-	if !r.user {
-		return name
+func (r *rewriter) fail(name, text string) {
+	if r.err == nil {
+		r.err = &nameError{name, text}
 	}
-	if strings.HasPrefix(name, "$__") && name != "$__loc__" && r.err == nil {
-		r.err = &nameError{name, "is not available: names that begin with $__ are reserved"}
+}
+
+func (r *rewriter) variable(name string) {
+	if r.library != nil && strings.HasPrefix(name, "$__") && name != "$__loc__" {
+		r.fail(name, name+" is not available: names that begin with $__ are reserved")
 	}
-	if strings.HasPrefix(name, "_") {
-		return userPrefix + name
-	}
-	return name
 }
 
 func (r *rewriter) query(q *gojq.Query) *gojq.Query {
@@ -98,8 +99,12 @@ func (r *rewriter) query(q *gojq.Query) *gojq.Query {
 		return nil
 	}
 	r.nodes++
+	outside := len(r.scope)
+	defer func() { r.scope = r.scope[:outside] }()
 	for _, def := range q.FuncDefs {
-		r.funcDef(def)
+		r.scope = append(r.scope, signature(def.Name, len(def.Args)))
+		def.Name = ownPrefix + def.Name
+		r.definition(def)
 	}
 	if q.Term != nil {
 		if t := r.term(q.Term); t != nil {
@@ -146,15 +151,25 @@ func (r *rewriter) update(left *gojq.Query, op gojq.Operator, right *gojq.Query)
 	return pipe(meterCall("update"), pipe(check, &gojq.Query{Left: left, Op: op, Right: right}))
 }
 
-func (r *rewriter) funcDef(def *gojq.FuncDef) {
-	if r.user && def.Name == "tostring" && r.err == nil {
-		r.err = &nameError{def.Name, "cannot be redefined"}
-	}
-	def.Name = r.name(def.Name)
+// definition rewrites one, apart from its name. A parameter $a is what jq says it is
+// short for: a parameter a, with its value bound to $a.
+func (r *rewriter) definition(def *gojq.FuncDef) {
+	outside := len(r.scope)
+	var values []string
 	for i, arg := range def.Args {
-		def.Args[i] = r.name(arg)
+		r.variable(arg)
+		name, isValue := strings.CutPrefix(arg, "$")
+		if isValue {
+			values = append(values, name)
+		}
+		r.scope = append(r.scope, signature(name, 0))
+		def.Args[i] = ownPrefix + name
 	}
 	def.Body = r.body(def.Body)
+	for _, name := range slices.Backward(values) {
+		def.Body = bind(call(ownPrefix+name), "$"+name, def.Body)
+	}
+	r.scope = r.scope[:outside]
 }
 
 // body is the body of a function, or an argument that is one.
@@ -169,10 +184,10 @@ func (r *rewriter) body(q *gojq.Query) *gojq.Query {
 
 func (r *rewriter) patterns(patterns []*gojq.Pattern) {
 	for _, p := range patterns {
-		p.Name = r.name(p.Name)
+		r.variable(p.Name)
 		r.patterns(p.Array)
 		for _, o := range p.Object {
-			r.name(o.Key)
+			r.variable(o.Key)
 			r.str(o.KeyString)
 			o.KeyQuery = r.query(o.KeyQuery)
 			if o.Val != nil {
@@ -227,7 +242,8 @@ func (r *rewriter) term(t *gojq.Term) *gojq.Term {
 func (r *rewriter) bare(t *gojq.Term) *gojq.Term {
 	switch t.Type {
 	case gojq.TermTypeRecurse:
-		return r.function(&gojq.Func{Name: "recurse"})
+		r.uses["recurse/0"] = true
+		return call("recurse").Term
 	case gojq.TermTypeIndex:
 		r.index(t.Index)
 	case gojq.TermTypeFunc:
@@ -235,7 +251,7 @@ func (r *rewriter) bare(t *gojq.Term) *gojq.Term {
 	case gojq.TermTypeObject:
 		for _, kv := range t.Object.KeyVals {
 			r.nodes++
-			r.name(kv.Key)
+			r.variable(kv.Key)
 			r.str(kv.KeyString)
 			kv.KeyQuery = r.query(kv.KeyQuery)
 			kv.Val = r.query(kv.Val)
@@ -275,13 +291,19 @@ func (r *rewriter) bare(t *gojq.Term) *gojq.Term {
 }
 
 func (r *rewriter) function(f *gojq.Func) *gojq.Term {
-	f.Name = r.name(f.Name)
 	name := signature(f.Name, len(f.Args))
-	r.uses[name] = true
-	if f.Name == "modulemeta" && r.user && r.err == nil {
-		r.err = &nameError{f.Name, "is not available"}
+	isOwn := slices.Contains(r.scope, name)
+	switch {
+	case strings.HasPrefix(f.Name, "$"):
+		r.variable(f.Name)
+	case isOwn:
+		f.Name = ownPrefix + f.Name
+	case r.library != nil && (strings.HasPrefix(f.Name, "_") || costs[name] == nil && !cheap[name] && r.library[name] == nil):
+		r.fail(f.Name, "function not defined: "+name)
+	default:
+		r.uses[name] = true
 	}
-	if costs[name] == nil {
+	if isOwn || costs[name] == nil {
 		for i, arg := range f.Args {
 			f.Args[i] = r.body(arg)
 		}

@@ -1,0 +1,427 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The test binary is the program too, so that a test can run it, signal it and kill it.
+func TestMain(m *testing.M) {
+	if os.Getenv("CALLBACKD_TEST_MAIN") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// process is a running callbackd.
+type process struct {
+	*exec.Cmd
+	url    string
+	stderr *bytes.Buffer
+	t      *testing.T
+}
+
+const testKey = "test-key"
+
+// serve runs "callbackd serve" and waits until it is ready.
+func serve(t *testing.T, db string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, stderr: new(bytes.Buffer)}
+	p.Cmd = command(append([]string{"serve", "--addr", "127.0.0.1:0", "--db", db, "--api-key", testKey, "--allow-private-networks", "--no-sync"}, args...)...)
+	p.Stderr = p.stderr
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.end(syscall.SIGKILL) })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("no ready line: %v\n%s", err, p.stderr)
+	}
+	match := regexp.MustCompile(`^callbackd listening on (http://127\.0\.0\.1:\d+)\n$`).FindStringSubmatch(line)
+	if match == nil {
+		t.Fatalf("ready line: %q", line)
+	}
+	p.url = match[1]
+	return p
+}
+
+func command(args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), "CALLBACKD_TEST_MAIN=1")
+	return cmd
+}
+
+// end signals the process and returns its exit code; -1 if the signal killed it.
+func (p *process) end(signal os.Signal) int {
+	if p.ProcessState != nil {
+		return p.ProcessState.ExitCode()
+	}
+	_ = p.Process.Signal(signal)
+	_ = p.Wait()
+	return p.ProcessState.ExitCode()
+}
+
+type object = map[string]any
+
+// call makes an API call that must succeed.
+func (p *process) call(method, path string, body any) object {
+	p.t.Helper()
+	status, answer := p.try(method, path, body)
+	if status != http.StatusOK {
+		p.t.Fatalf("%s %s: %d %v\n%s", method, path, status, answer, p.stderr)
+	}
+	return answer
+}
+
+func (p *process) try(method, path string, body any) (int, object) {
+	p.t.Helper()
+	var r io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		r = bytes.NewReader(text)
+	}
+	req, err := http.NewRequest(method, p.url+path, r)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+testKey)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil // it is down, or going down
+	}
+	defer resp.Body.Close()
+	var answer object
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return 0, nil
+	}
+	return resp.StatusCode, answer
+}
+
+func id(o object) string { return o["id"].(string) }
+
+// feed is a JSON list that grows.
+type feed struct {
+	mu    sync.Mutex
+	items []object
+}
+
+func (f *feed) add(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for range n {
+		f.items = append(f.items, object{"id": len(f.items) + 1})
+	}
+}
+
+func (f *feed) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(f.items)
+}
+
+// attachFeed makes a callback that polls source every second for a destination.
+func (p *process) attachFeed(source, destination string) (callback string) {
+	d := p.call("POST", "/callback-destinations", object{"name": "d", "url": destination, "max_in_flight": 4,
+		"retry": object{"type": "linear", "maxAttempts": 20, "delaySeconds": 1}})
+	deployment := p.call("POST", "/provider-deployments", object{"provider_id": "http", "name": "feed"})
+	config := p.call("POST", "/provider-configs", object{"provider_id": "http", "provider_deployment_id": id(deployment), "name": "c", "value": object{"url": source}})
+	c := p.call("POST", "/callbacks", object{"name": "c", "provider_deployment_id": id(deployment), "poll_interval_seconds_override": 1, "destination_ids": []string{id(d)}})
+	p.call("POST", "/callbacks/"+id(c)+"/instances", object{"provider_config_id": id(config), "baseline": "emit"})
+	return id(c)
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-deadline:
+			t.Fatalf("not within 30 s: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// Killed again and again while it polls, accepts and delivers, it loses nothing that it
+// accepted and stores nothing twice.
+func TestKilledProcessLosesAndRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	kills := 4
+	if testing.Short() {
+		kills = 1
+	}
+	f := &feed{}
+	source := httptest.NewServer(f)
+	defer source.Close()
+	var mu sync.Mutex
+	got := make(map[string]bool) // by event
+	destination := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		got[r.Header.Get("Metorial-Event-Id")] = true
+	}))
+	defer destination.Close()
+	received := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(got)
+	}
+	db := filepath.Join(t.TempDir(), "callbackd.db")
+	p := serve(t, db)
+	callback := p.attachFeed(source.URL, destination.URL)
+	var accepted []string
+	polled, published := 0, 0
+	for kill := range kills {
+		f.add(50)
+		polled += 50
+		before := received()
+		for i := range 60 {
+			sourceID := fmt.Sprintf("own-%d-%d", kill, i)
+			status, answer := p.try("POST", "/callbacks/"+callback+"/events", object{"type": "own", "source_id": sourceID, "output": object{"n": i}})
+			if status != http.StatusOK {
+				t.Fatalf("publish: %d %v", status, answer)
+			}
+			accepted = append(accepted, id(answer))
+		}
+		published += 60
+		eventually(t, "deliveries are under way", func() bool { return received() > before })
+		if code := p.end(syscall.SIGKILL); code != -1 {
+			t.Fatalf("exit code %d of a killed process", code)
+		}
+		p = serve(t, db)
+	}
+	eventually(t, fmt.Sprintf("all %d events arrive (%d have)", polled+published, received()), func() bool { return received() >= polled+published })
+	mu.Lock()
+	defer mu.Unlock()
+	for _, event := range accepted {
+		if !got[event] {
+			t.Errorf("event %s was accepted and not delivered", event)
+		}
+	}
+	if len(got) != polled+published {
+		t.Errorf("%d events, want %d: something was stored twice", len(got), polled+published)
+	}
+}
+
+func TestSIGTERMUnderLoadDrainsAndExitsZero(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	got := make(map[string]int) // attempts by notification
+	entered := make(chan struct{}, 1000)
+	destination := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		entered <- struct{}{}
+		<-time.After(50 * time.Millisecond)
+		mu.Lock()
+		defer mu.Unlock()
+		got[r.Header.Get("webhook-id")]++
+	}))
+	defer destination.Close()
+	f := &feed{}
+	f.add(200)
+	source := httptest.NewServer(f)
+	defer source.Close()
+	db := filepath.Join(t.TempDir(), "callbackd.db")
+	p := serve(t, db)
+	callback := p.attachFeed(source.URL, destination.URL)
+	for range 5 {
+		<-entered
+	}
+	if code := p.end(syscall.SIGTERM); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, p.stderr)
+	}
+	p = serve(t, db)
+	eventually(t, "the rest is delivered", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(got) == 200
+	})
+	eventually(t, "it is recorded", func() bool {
+		return len(p.call("GET", "/callbacks/"+callback+"/notifications?status=pending", nil)["items"].([]any)) == 0
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	for notification, n := range got {
+		if n != 1 {
+			t.Errorf("%s was attempted %d times: an attempt was cut off by an orderly stop", notification, n)
+		}
+	}
+}
+
+func TestSecondProcessIsRefused(t *testing.T) {
+	t.Parallel()
+	db := filepath.Join(t.TempDir(), "callbackd.db")
+	serve(t, db)
+	out, err := command("serve", "--db", db, "--addr", "127.0.0.1:0").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "in use by another callbackd process") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestKeysWorkBesideARunningDaemon(t *testing.T) {
+	t.Parallel()
+	db := filepath.Join(t.TempDir(), "callbackd.db")
+	p := serve(t, db)
+	get := func(key string) int {
+		req, err := http.NewRequest("GET", p.url+"/callbacks", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+key)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"keys", "create", "--db", db, "--name", "ci", "--scope", "read"}, console{&out, &errs}); code != 0 {
+		t.Fatalf("exit code %d: %s", code, &errs)
+	}
+	key := strings.TrimSpace(out.String())
+	eventually(t, "the key is accepted", func() bool { return get(key) == 200 })
+	keyID := regexp.MustCompile(`key_\w+`).FindString(errs.String())
+	out.Reset()
+	if code := run(t.Context(), []string{"keys", "list", "--db", db}, console{&out, &errs}); code != 0 || !strings.Contains(out.String(), keyID) || strings.Contains(out.String(), key) {
+		t.Errorf("keys list: exit code %d: %s", code, &out)
+	}
+	if code := run(t.Context(), []string{"keys", "revoke", "--db", db, keyID}, console{&out, &errs}); code != 0 {
+		t.Fatalf("exit code %d: %s", code, &errs)
+	}
+	eventually(t, "the key is refused", func() bool { return get(key) == 401 })
+}
+
+func TestFirstKeyIsMadeAndShownOnce(t *testing.T) {
+	t.Parallel()
+	db := filepath.Join(t.TempDir(), "callbackd.db")
+	shown := func() string {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		out, errs := &signalled{want: "listening", seen: cancel}, new(bytes.Buffer)
+		if code := run(ctx, []string{"serve", "--db", db, "--addr", "127.0.0.1:0"}, console{out, errs}); code != 0 {
+			t.Fatalf("exit code %d: %s", code, errs)
+		}
+		return regexp.MustCompile(`cbk_[\w-]{43}`).FindString(errs.String())
+	}
+	if shown() == "" {
+		t.Error("no key was shown at the first start")
+	}
+	if key := shown(); key != "" {
+		t.Errorf("%s was shown at the second start", key)
+	}
+}
+
+// signalled is a writer that tells when a text was written to it.
+type signalled struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	want string
+	seen func()
+}
+
+func (s *signalled) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text.Write(p)
+	if s.seen != nil && strings.Contains(s.text.String(), s.want) {
+		s.seen()
+		s.seen = nil
+	}
+	return len(p), nil
+}
+
+func (s *signalled) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+func TestSandboxShowsADeliveryAndCleansUp(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	out := &signalled{want: "delivered ", seen: cancel}
+	if code := run(ctx, []string{"sandbox"}, console{out, out}); code != 0 {
+		t.Fatalf("exit code %d: %s", code, out)
+	}
+	for _, want := range []string{"polled", "both signatures verify", "message.created", "answered 200", "everything is cleaned up"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not on screen:\n%s", want, out)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestSandboxKeepsItsDatabaseIfAsked(t *testing.T) {
+	t.Parallel()
+	db := filepath.Join(t.TempDir(), "kept.db")
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		out := &signalled{want: "delivered ", seen: cancel}
+		if code := run(ctx, []string{"sandbox", "--db", db}, console{out, out}); code != 0 {
+			t.Fatalf("exit code %d: %s", code, out)
+		}
+		if !strings.Contains(out.String(), "both signatures verify") {
+			t.Errorf("nothing was received:\n%s", out)
+		}
+		cancel()
+	}
+}
+
+func TestBadFlagsAreExplained(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"serve", "--nonsense"}, "unknown flag --nonsense"},
+		{[]string{"serve", "--encryption-key", "short", "--db", filepath.Join(t.TempDir(), "x.db")}, "32 bytes as base64"},
+		{[]string{"serve", "--db", filepath.Join(t.TempDir(), "missing", "x.db")}, "folder does not exist"},
+		{[]string{"serve", "--public-url", "nonsense", "--db", filepath.Join(t.TempDir(), "x.db")}, "absolute http or https URL"},
+		{[]string{"keys", "create", "--scope", "admin", "--db", filepath.Join(t.TempDir(), "x.db")}, "must be one of"},
+	} {
+		var out, errs bytes.Buffer
+		if code := run(t.Context(), tt.args, console{&out, &errs}); code == 0 || !strings.Contains(errs.String(), tt.want) {
+			t.Errorf("%v: exit code %d: %s%s", tt.args, code, &out, &errs)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if code := run(t.Context(), []string{"version"}, console{&out, &out}); code != 0 || !strings.HasPrefix(out.String(), "callbackd ") {
+		t.Errorf("exit code %d: %s", code, &out)
+	}
+}

@@ -1,0 +1,254 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/callbackd/callbackd/engine"
+)
+
+// validator is an input of the engine.
+type validator interface{ Validate() []engine.FieldError }
+
+// flags say what a field may be beside a value of its type.
+type flags uint8
+
+const (
+	required flags = 1 << iota // missing is an error
+	nullable                   // null is allowed, and reads as the zero value
+)
+
+// fields reads the fields of a JSON object. Nothing stops at the first error: they are
+// collected, each with its path. A reading method returns nil for a field that is missing
+// or wrong. Fields that nobody asks for are ignored.
+type fields struct {
+	path   []string // of the object in the body
+	values map[string]json.RawMessage
+	errs   *[]engine.FieldError // of the whole body
+}
+
+// parseBody reads the body as an input of the engine. The error names every field that
+// is wrong, be it here or by the input's own rules.
+func parseBody[N validator](r *request, decode func(*fields) N) (n N, err error) {
+	body, err := r.body()
+	if err != nil {
+		return n, err
+	}
+	f := &fields{errs: new([]engine.FieldError)}
+	if body != nil {
+		if err := json.Unmarshal(body, &f.values); err != nil {
+			if _, wrongType := errors.AsType[*json.UnmarshalTypeError](err); wrongType {
+				return n, badRequest("invalid_json_body", "the body is JSON, but not an object", nil)
+			}
+			return n, badRequest("invalid_json_body", "the body is not JSON: "+err.Error(), nil)
+		}
+		if f.values == nil {
+			return n, badRequest("invalid_json_body", "the body is null, not an object", nil)
+		}
+	}
+	n = decode(f)
+	found := *f.errs
+	for _, e := range n.Validate() {
+		// What was wrong here is missing from the input, which must not be said once more.
+		if !slices.ContainsFunc(*f.errs, func(known engine.FieldError) bool { return within(e.Path, known.Path) }) {
+			found = append(found, e)
+		}
+	}
+	return n, invalid("the input is not valid", found)
+}
+
+// within tells whether a path is outer or lies inside of it.
+func within(path, outer []string) bool {
+	return len(path) >= len(outer) && slices.Equal(path[:len(outer)], outer)
+}
+
+func (f *fields) at(name string) []string {
+	return append(slices.Clip(f.path), name)
+}
+
+func (f *fields) add(name, code, message, expected, received string) {
+	*f.errs = append(*f.errs, engine.FieldError{Code: code, Message: message, Path: f.at(name), Expected: expected, Received: received})
+}
+
+func (f *fields) has(name string) bool {
+	_, ok := f.values[name]
+	return ok
+}
+
+// raw is the JSON of a field that has the expected type; nil for an allowed null.
+func (f *fields) raw(name, expected string, fl flags) (value json.RawMessage, ok bool) {
+	value, ok = f.values[name]
+	if !ok {
+		if fl&required != 0 {
+			f.add(name, "required", "is required", expected, "")
+		}
+		return nil, false
+	}
+	switch received := typeOf(value); {
+	case received == expected:
+		return value, true
+	case received == "null" && fl&nullable != 0:
+		return nil, true
+	default:
+		f.add(name, "invalid_type", "must be of type "+expected, expected, received)
+		return nil, false
+	}
+}
+
+// typeOf names the type of a valid JSON text without white space around it. A number is
+// an integer when it is written as one.
+func typeOf(value json.RawMessage) string {
+	switch value[0] {
+	case '{':
+		return "object"
+	case '[':
+		return "array"
+	case '"':
+		return "string"
+	case 't', 'f':
+		return "boolean"
+	case 'n':
+		return "null"
+	}
+	for _, c := range value {
+		if c == '.' || c == 'e' || c == 'E' {
+			return "number"
+		}
+	}
+	return "integer"
+}
+
+// text reads a string.
+func (f *fields) text(name string, fl flags) *string {
+	value, ok := f.raw(name, "string", fl)
+	if !ok {
+		return nil
+	}
+	s := new(string)
+	if value != nil {
+		_ = json.Unmarshal(value, s) // a valid JSON string
+	}
+	return s
+}
+
+// word reads a string that must say something, such as an id.
+func (f *fields) word(name string, fl flags) *string {
+	s := f.text(name, fl)
+	if s != nil && *s == "" && typeOf(f.values[name]) == "string" {
+		f.add(name, "required", "must not be empty", "", "")
+		return nil
+	}
+	return s
+}
+
+// positive reads an integer from 1 on; another one has an error with the given code. Far
+// above what any setting may be, numbers are all the same.
+func (f *fields) positive(name string, fl flags, code string) *int {
+	value, ok := f.raw(name, "integer", fl)
+	if !ok || value == nil {
+		return zeroIf[int](ok)
+	}
+	// Out of range, ParseInt returns the nearest number that it can, beside an error.
+	n, _ := strconv.ParseInt(string(value), 10, 64)
+	if n < 1 {
+		f.add(name, code, "must be at least 1", "1", strconv.FormatInt(n, 10))
+		return nil
+	}
+	return new(int(min(n, math.MaxInt32)))
+}
+
+// seconds reads a positive number of seconds.
+func (f *fields) seconds(name string, fl flags, code string) *time.Duration {
+	n := f.positive(name, fl, code)
+	if n == nil {
+		return nil
+	}
+	return new(time.Duration(*n) * time.Second)
+}
+
+// object reads an object as it was written, byte for byte.
+func (f *fields) object(name string, fl flags) *json.RawMessage {
+	value, ok := f.raw(name, "object", fl)
+	if !ok {
+		return nil
+	}
+	return &value
+}
+
+// nested reads an object field by field; inner is nil for an allowed null.
+func (f *fields) nested(name string, fl flags) (inner *fields, ok bool) {
+	value, ok := f.raw(name, "object", fl)
+	if !ok || value == nil {
+		return nil, ok
+	}
+	return f.inner(value, f.at(name)), true
+}
+
+func (f *fields) inner(object json.RawMessage, path []string) *fields {
+	inner := &fields{path: path, errs: f.errs}
+	_ = json.Unmarshal(object, &inner.values) // a valid JSON object
+	return inner
+}
+
+// items reads a list as a list of single fields, which are called by their indexes.
+func (f *fields) items(name string, fl flags) (items *fields, count int, ok bool) {
+	value, ok := f.raw(name, "array", fl)
+	if !ok {
+		return nil, 0, false
+	}
+	var list []json.RawMessage
+	if value != nil {
+		_ = json.Unmarshal(value, &list) // a valid JSON array
+	}
+	items = &fields{path: f.at(name), errs: f.errs, values: make(map[string]json.RawMessage, len(list))}
+	for i, item := range list {
+		items.values[strconv.Itoa(i)] = item
+	}
+	return items, len(list), true
+}
+
+// texts reads a list of strings.
+func (f *fields) texts(name string, fl flags) *[]string {
+	items, count, ok := f.items(name, fl)
+	if !ok {
+		return nil
+	}
+	texts := make([]string, count)
+	for i := range texts {
+		texts[i] = value(items.text(strconv.Itoa(i), 0))
+	}
+	return &texts
+}
+
+// textMap reads an object whose values are strings.
+func (f *fields) textMap(name string, fl flags) *map[string]string {
+	inner, ok := f.nested(name, fl)
+	if !ok || inner == nil {
+		return zeroIf[map[string]string](ok)
+	}
+	texts := make(map[string]string, len(inner.values))
+	for key := range inner.values {
+		texts[key] = value(inner.text(key, 0))
+	}
+	return &texts
+}
+
+// value is what p points to; the zero value for nil.
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+// zeroIf points to a zero value, or is nil.
+func zeroIf[T any](ok bool) *T {
+	if ok {
+		return new(T)
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"mime"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"github.com/callbackd/callbackd/engine"
+)
+
+// maxBody is how many bytes a request's body may have.
+const maxBody = 1 << 20
+
+// statusClientClosed is what the log says of a request that its client gave up.
+const statusClientClosed = 499
+
+// handler answers a request with an object to be encoded, or with an error.
+type handler func(*request) (any, error)
+
+// request is one request on its way through a handler.
+type request struct {
+	http   *http.Request
+	writer http.ResponseWriter
+	header http.Header // of the answer
+	params httprouter.Params
+	eng    *engine.Engine
+
+	requestID string
+	key       string // id of the API key, for the log
+}
+
+func (r *request) ctx() context.Context { return r.http.Context() }
+
+// id is the i-th id of the path.
+func (r *request) id(i int) string { return r.params[i].Value }
+
+// body reads the whole body; nil if there is none.
+func (r *request) body() ([]byte, error) {
+	var b bytes.Buffer
+	_, err := b.ReadFrom(http.MaxBytesReader(r.writer, r.http.Body, maxBody))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return nil, &engine.Error{Code: codePayloadTooLarge, Message: "the body has more than 1 MiB"}
+	}
+	if err != nil {
+		if r.ctx().Err() != nil {
+			return nil, r.ctx().Err()
+		}
+		return nil, badRequest("incomplete_body", "the body ended before its announced end", err)
+	}
+	if b.Len() == 0 {
+		return nil, nil
+	}
+	if given := r.http.Header.Get("Content-Type"); given != "" {
+		if t, _, err := mime.ParseMediaType(given); err != nil || t != "application/json" {
+			e := badRequest("unsupported_content_type", "the body is announced as "+shorten(given)+", not as JSON", nil)
+			e.Hint = "send the header Content-Type: application/json"
+			return nil, e
+		}
+	}
+	return b.Bytes(), nil
+}
+
+// serve is the one way through which every request goes: it names it, runs its handler,
+// answers, and logs.
+func (a *api) serve(w http.ResponseWriter, hr *http.Request, params httprouter.Params, rt route) {
+	started := time.Now()
+	r := &request{http: hr, writer: w, header: w.Header(), params: params, eng: a.eng, requestID: newRequestID(started)}
+	r.header.Set("X-Request-ID", r.requestID)
+	r.header.Set("metorial-req-id", r.requestID)
+	r.header.Set("Content-Type", "application/json")
+	r.header.Set("Cache-Control", "no-store") // answers hold signing secrets
+
+	body, err := a.run(r, rt)
+	status, logged := http.StatusOK, http.StatusOK
+	var code engine.Code
+	if err != nil {
+		var e errorBody
+		e, logged = presentError(err, r)
+		status, code = e.Status, e.Code
+		if code == codeUnauthorized {
+			r.header.Set("WWW-Authenticate", "Bearer")
+		}
+		body, _ = encode(e) // strings and numbers always encode
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that has gone needs no answer
+
+	level := slog.LevelDebug
+	switch {
+	case logged >= http.StatusInternalServerError:
+		level = slog.LevelError
+	case logged >= http.StatusBadRequest:
+		level = slog.LevelInfo
+	}
+	if !a.log.Enabled(hr.Context(), level) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("request_id", r.requestID), slog.String("method", hr.Method), slog.String("route", rt.path),
+		slog.String("path", shorten(hr.URL.Path)), slog.Int("status", logged), slog.Duration("duration", time.Since(started)), slog.Int("bytes", len(body)), slog.String("key", r.key)}
+	if err != nil {
+		attrs = append(attrs, slog.String("code", string(code)), slog.String("err", err.Error()))
+	}
+	if p, ok := errors.AsType[*panicError](err); ok {
+		attrs = append(attrs, slog.String("stack", string(p.stack)))
+	}
+	a.log.LogAttrs(hr.Context(), level, "request", attrs...)
+}
+
+// run makes the body of a success. Nothing is written before it is whole, so a panic,
+// even of the encoding, can still be answered.
+func (a *api) run(r *request, rt route) (body []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicError{value: p, stack: debug.Stack()}
+		}
+	}()
+	if err := a.authorize(r, rt.scope); err != nil {
+		return nil, err
+	}
+	v, err := rt.handler(r)
+	if err != nil {
+		return nil, err
+	}
+	return encode(v)
+}
+
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode the answer: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// panicError is a handler's panic.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// newRequestID is an id in the form of all others: nine digits of base36 milliseconds,
+// thirteen random ones of base62.
+func newRequestID(now time.Time) string {
+	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	id := fmt.Appendf(make([]byte, 0, 26), "req_%9s", strconv.FormatInt(now.UnixMilli(), 36))
+	id = bytes.ReplaceAll(id, []byte(" "), []byte("0"))
+	for len(id) < 26 {
+		var random [16]byte
+		_, _ = rand.Read(random[:]) // never fails
+		for _, c := range random {
+			if c < 248 && len(id) < 26 { // 248 is the largest multiple of 62 in a byte
+				id = append(id, digits[c%62])
+			}
+		}
+	}
+	return string(id)
+}
+
+// shorten bounds what a client chose before it is repeated to it or to the log.
+func shorten(s string) string {
+	const limit = 200
+	if len(s) <= limit {
+		return s
+	}
+	return s[:limit] + "..."
+}

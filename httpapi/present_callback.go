@@ -1,0 +1,98 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/callbackd/callbackd/engine"
+)
+
+type callbackBody struct {
+	Object               string                `json:"object"`
+	ID                   string                `json:"id"`
+	Status               string                `json:"status"`
+	Name                 string                `json:"name"`
+	Description          *string               `json:"description"`
+	Metadata             json.RawMessage       `json:"metadata"`
+	PollIntervalOverride *int64                `json:"poll_interval_seconds_override"`
+	Deployment           previewBody           `json:"provider_deployment"`
+	Destinations         []destinationBody     `json:"destinations"`
+	Triggers             []callbackTriggerBody `json:"provider_triggers"`
+	CreatedAt            timestamp             `json:"created_at"`
+	UpdatedAt            timestamp             `json:"updated_at"`
+}
+
+func presentCallback(c engine.Callback) callbackBody {
+	return callbackBody{Object: "callback", ID: c.ID, Status: c.Status, Name: c.Name, Description: orNull(c.Description), Metadata: c.Metadata,
+		PollIntervalOverride: secondsOrNull(c.PollIntervalOverride), Deployment: presentPreview("provider.deployment", c.Deployment),
+		Destinations: presentAll(c.Destinations, presentDestination), Triggers: presentAll(c.Triggers, presentCallbackTrigger),
+		CreatedAt: timestamp(c.CreatedAt), UpdatedAt: timestamp(c.UpdatedAt)}
+}
+
+func secondsOrNull(d time.Duration) *int64 {
+	if d == 0 {
+		return nil
+	}
+	return new(seconds(d))
+}
+
+type callbackTriggerBody struct {
+	Object     string             `json:"object"`
+	ID         string             `json:"id"`
+	Trigger    triggerPreviewBody `json:"provider_trigger"`
+	EventTypes []string           `json:"event_types"`
+	CreatedAt  timestamp          `json:"created_at"`
+}
+
+type triggerPreviewBody struct {
+	Object string `json:"object"`
+	ID     string `json:"id"`
+	Key    string `json:"key"`
+	Name   string `json:"name"`
+}
+
+func presentCallbackTrigger(t engine.CallbackTrigger) callbackTriggerBody {
+	return callbackTriggerBody{Object: "callback.provider_trigger", ID: t.ID,
+		Trigger:    triggerPreviewBody{Object: "provider.trigger#preview", ID: t.TriggerID, Key: t.TriggerKey, Name: t.TriggerName},
+		EventTypes: orEmpty(t.EventTypes), CreatedAt: timestamp(t.CreatedAt)}
+}
+
+type instanceBody struct {
+	Object     string                `json:"object"`
+	ID         string                `json:"id"`
+	Status     string                `json:"status"`
+	Deployment previewBody           `json:"deployment"`
+	Config     previewBody           `json:"config"`
+	AuthConfig *previewBody          `json:"auth_config"`
+	Triggers   []instanceTriggerBody `json:"triggers"`
+	CreatedAt  timestamp             `json:"created_at"`
+	UpdatedAt  timestamp             `json:"updated_at"`
+}
+
+func presentInstance(i engine.Instance) instanceBody {
+	return instanceBody{Object: "callback.instance", ID: i.ID, Status: i.Status, Deployment: presentPreview("provider.deployment", i.Deployment),
+		Config: presentPreview("provider.config", i.Config), AuthConfig: presentPreviewOrNull("provider.auth_config", i.AuthConfig),
+		Triggers: presentAll(i.Triggers, presentInstanceTrigger), CreatedAt: timestamp(i.CreatedAt), UpdatedAt: timestamp(i.UpdatedAt)}
+}
+
+type instanceTriggerBody struct {
+	Object              string       `json:"object"`
+	ID                  string       `json:"id"`
+	Source              string       `json:"source"`
+	PollIntervalSeconds int64        `json:"poll_interval_seconds"`
+	NextPollAt          timestamp    `json:"next_poll_at"`
+	LastPolledAt        timestamp    `json:"last_polled_at"`
+	WebhookURL          *string      `json:"webhook_url"`
+	IsWebhookRegistered *bool        `json:"is_webhook_registered"`
+	Status              string       `json:"status"`
+	ConsecutiveFailures int          `json:"consecutive_failures"`
+	LastError           *failureBody `json:"last_error"`
+	ProviderTrigger     triggerBody  `json:"provider_trigger"`
+}
+
+// presentInstanceTrigger shows a trigger that is polled, as all are: it has no webhook.
+func presentInstanceTrigger(t engine.InstanceTrigger) instanceTriggerBody {
+	return instanceTriggerBody{Object: "callback.instance.trigger", ID: t.ID, Source: t.Trigger.Source, PollIntervalSeconds: seconds(t.PollInterval),
+		NextPollAt: timestamp(t.NextPollAt), LastPolledAt: timestamp(t.LastPolledAt), Status: t.Status, ConsecutiveFailures: t.ConsecutiveFailures,
+		LastError: presentFailure(t.LastError), ProviderTrigger: presentTrigger(t.Trigger)}
+}
