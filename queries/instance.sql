@@ -14,8 +14,14 @@ SELECT sqlc.embed(i), c.id AS callback_id, c.deployment_seq, c.poll_interval_sec
 FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq
 WHERE i.seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
 
--- name: AttachedInstances :many
-SELECT i.seq, i.baseline FROM instance AS i WHERE i.callback_seq = @callback_seq AND i.status = 'attached' ORDER BY i.seq;
+-- Those that can poll: nothing that they poll with is archived.
+-- name: PollableInstances :many
+SELECT i.seq, i.baseline
+FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
+JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
+WHERE i.callback_seq = @callback_seq AND i.status = 'attached' AND d.status = 'active' AND f.status = 'active'
+  AND coalesce(a.status, 'active') = 'active'
+ORDER BY i.seq;
 
 -- name: InstanceTriggers :many
 SELECT * FROM instance_trigger

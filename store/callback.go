@@ -58,10 +58,7 @@ type CallbackSets struct {
 // CreateCallback makes a callback of an active deployment.
 func (s *Store) CreateCallback(ctx context.Context, now time.Time, deploymentID string, settings CallbackSettings, sets CallbackSets) (out Callback, err error) {
 	err = s.write(ctx, func(tx *tx) error {
-		deployment, d, err := findActive(tx, "provider_deployment", "provider.deployment", deploymentID, loader(tx.q, loadDeployments))
-		if _, archived := errors.AsType[*ConflictError](err); archived {
-			return &NotFoundError{Entity: "provider.deployment", ID: deploymentID}
-		}
+		deployment, d, err := tx.activeDeployment(deploymentID)
 		if err != nil {
 			return err
 		}
@@ -70,17 +67,19 @@ func (s *Store) CreateCallback(ctx context.Context, now time.Time, deploymentID 
 		if err != nil {
 			return err
 		}
-		if sets.Triggers == nil {
-			sets.Triggers = new([]TriggerChoice)
+		var triggers []TriggerChoice
+		if sets.Triggers != nil {
+			triggers = *sets.Triggers
+		} else {
 			current, err := tx.currentTriggers(d.ProviderID)
 			if err != nil {
 				return err
 			}
 			for _, t := range current {
-				*sets.Triggers = append(*sets.Triggers, TriggerChoice{Trigger: t.ID})
+				triggers = append(triggers, TriggerChoice{Trigger: t.ID})
 			}
 		}
-		if err := tx.setTriggers(ms(now), seq, d.ProviderID, *sets.Triggers); err != nil {
+		if err := tx.setTriggers(ms(now), seq, d.ProviderID, triggers); err != nil {
 			return err
 		}
 		if sets.DestinationIDs != nil {
@@ -92,6 +91,14 @@ func (s *Store) CreateCallback(ctx context.Context, now time.Time, deploymentID 
 		return err
 	})
 	return out, err
+}
+
+func (tx *tx) activeDeployment(id string) (seq int64, d Deployment, err error) {
+	seq, d, err = findActive(tx, "provider_deployment", "provider.deployment", id, loader(tx.q, loadDeployments))
+	if _, archived := errors.AsType[*ConflictError](err); archived {
+		err = &NotFoundError{Entity: "provider.deployment", ID: id}
+	}
+	return seq, d, err
 }
 
 // UpdateCallback changes an active callback. What stays in a set is not disturbed, and
@@ -149,7 +156,7 @@ func (tx *tx) setTriggers(now, callback int64, providerID string, choices []Trig
 	if err != nil {
 		return err
 	}
-	instances, err := tx.q.AttachedInstances(tx.ctx, callback)
+	instances, err := tx.q.PollableInstances(tx.ctx, callback)
 	if err != nil {
 		return err
 	}

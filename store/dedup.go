@@ -2,6 +2,7 @@ package store
 
 import (
 	"crypto/sha256"
+	"strings"
 )
 
 // maxPlainKey is how long a source id may be to be its own key. Source ids often count
@@ -9,12 +10,15 @@ import (
 // touch a page of its own.
 const maxPlainKey = 32
 
+// digestMark begins a digest, and no UTF-8 text.
+const digestMark = "\xff"
+
 // dedupKey is what a source id is remembered by, for ever: itself if it is short, else
-// 16 bytes of its SHA-256 behind a byte that no text begins with.
+// 16 bytes of its SHA-256 behind a mark, which no plain key has.
 func dedupKey(sourceID string) []byte {
-	if len(sourceID) <= maxPlainKey {
+	if len(sourceID) <= maxPlainKey && !strings.HasPrefix(sourceID, digestMark) {
 		return []byte(sourceID)
 	}
 	sum := sha256.Sum256([]byte(sourceID))
-	return append([]byte{0xff}, sum[:16]...)
+	return append([]byte(digestMark), sum[:16]...)
 }

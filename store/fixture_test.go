@@ -51,6 +51,16 @@ func setup(t testing.TB) *fixture {
 	return f
 }
 
+// fresh is the same store with a callback and an instance of the test's own.
+func (f *fixture) fresh(t testing.TB) *fixture {
+	t.Helper()
+	own := *f
+	own.t = t
+	own.callback = own.newCallback()
+	own.instance = must(own.AttachInstance(t.Context(), day, own.newInstance()))(t)
+	return &own
+}
+
 // must is for calls that have to succeed.
 func must[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {

@@ -57,6 +57,9 @@ func (s *Store) AttachInstance(ctx context.Context, now time.Time, n NewInstance
 		if err != nil {
 			return err
 		}
+		if _, _, err := tx.activeDeployment(c.Deployment.ID); err != nil {
+			return err
+		}
 		config, err := tx.usable("provider_config", "provider.config", n.ConfigID, c)
 		if err != nil {
 			return err

@@ -51,7 +51,26 @@ func TestSetup(t *testing.T) {
 		equal(t, "configs", len(active), 1)
 		equal(t, "archived configs", must(f.ListConfigs(t.Context(), store.SetupFilter{Statuses: []string{"archived"}}, store.Page{}))(t).Items, []store.Config{archived})
 		equal(t, "config", must(f.Config(t.Context(), f.config.ID))(t), archived)
-		equal(t, "configs of the deployment", must(f.ListConfigs(t.Context(), store.SetupFilter{Deployments: []string{f.deployment.ID, "x"}, Providers: []string{"acme"}}, store.Page{}))(t).Items, active)
+		of := store.SetupFilter{Deployments: []string{f.deployment.ID, "x"}, Providers: []string{"acme"}}
+		equal(t, "config of the deployment", must(f.ListConfigs(t.Context(), of, store.Page{}))(t).Items[0].Preview, active[0].Preview)
+	})
+
+	t.Run("CanBeBoundToADeployment", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t)
+		c, a := f.newConfig("bound"), f.newAuthConfig()
+		c.DeploymentID, a.DeploymentID = f.deployment.ID, f.deployment.ID
+		config := must(f.CreateConfig(t.Context(), day, c))(t)
+		auth := must(f.CreateAuthConfig(t.Context(), day, a))(t)
+		equal(t, "deployments", config.Deployment.ID+" "+auth.Deployment.ID, f.deployment.ID+" "+f.deployment.ID)
+		equal(t, "auth config", must(f.AuthConfig(t.Context(), auth.ID))(t).Preview, auth.Preview)
+		must(f.ArchiveDeployment(t.Context(), day, f.deployment.ID))(t)
+		equal(t, "status", must(f.Deployment(t.Context(), f.deployment.ID))(t).Status, "archived")
+		equal(t, "deployments", len(must(f.ListDeployments(t.Context(), store.SetupFilter{}, store.Page{}))(t).Items), 0)
+		_, err := f.CreateConfig(t.Context(), day, c)
+		notFound(t, err, "provider.deployment", f.deployment.ID)
+		_, err = f.CreateAuthConfig(t.Context(), day, a)
+		notFound(t, err, "provider.deployment", f.deployment.ID)
 	})
 
 	t.Run("AListOfAuthConfigsCanBeNarrowed", func(t *testing.T) {
@@ -100,38 +119,30 @@ func TestArchive(t *testing.T) {
 			return nil
 		},
 	}
-	due := func(f *fixture) int { return len(must(f.DuePolls(f.t.Context(), day.Add(time.Hour), 10))(f.t)) }
-
 	for code, end := range archive {
-		t.Run("PausesAndSaysWhy/"+code, func(t *testing.T) {
+		t.Run("PausesForGoodAndSaysWhy/"+code, func(t *testing.T) {
 			t.Parallel()
 			f := setup(t)
 			check(t, end(f))
 			tr := f.trigger("made")
-			equal(t, "status", tr.Status+" "+tr.LastError.Code, "paused "+code)
-			equal(t, "next poll", tr.NextPollAt, time.Time{})
-			equal(t, "due", due(f), 0)
-		})
-		for name, again := range resume {
-			t.Run(name+"DoesNotResume/"+code, func(t *testing.T) {
-				t.Parallel()
-				f := setup(t)
-				check(t, end(f))
+			equal(t, "trigger", []any{tr.Status, tr.LastError.Code, tr.NextPollAt}, []any{"paused", code, time.Time{}})
+			equal(t, "due", f.due(), []string{})
+			for name, again := range resume {
 				if err := again(f); err != nil {
 					conflict(t, err) // what is archived cannot be changed
 				}
-				equal(t, "due", due(f), 0)
-			})
-		}
+				equal(t, "due after "+name, f.due(), []string{})
+			}
+		})
 	}
 	for name, again := range resume {
 		t.Run(name+"ResumesWhatHadPausedByItself", func(t *testing.T) {
 			t.Parallel()
 			f := setup(t)
 			check(t, f.RecordPollFailure(t.Context(), f.target("made"), store.PollFailure{At: day, Failure: store.Failure{Code: "no", Message: "no"}}))
-			equal(t, "due", due(f), 1)
+			equal(t, "due", f.due(), []string{"gone"})
 			check(t, again(f))
-			equal(t, "due", due(f), 2)
+			equal(t, "due", f.due(), []string{"gone", "made"})
 			tr := f.trigger("made")
 			equal(t, "trigger", []any{tr.Status, tr.ConsecutiveFailures, tr.LastError == nil}, []any{"active", 0, true})
 		})

@@ -173,6 +173,9 @@ func TestWriter(t *testing.T) {
 		go func() { answer <- s.Write(t.Context(), put("last")) }()
 		waitForPieces(s, 1)
 		go func() { closed <- s.Close() }()
+		for range 10_000 { // so that Close has begun, most likely
+			runtime.Gosched()
+		}
 		letGo()
 		check(t, <-answer)
 		check(t, <-closed)

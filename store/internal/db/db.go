@@ -42,9 +42,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.archiveProvidersExceptStmt, err = db.PrepareContext(ctx, archiveProvidersExcept); err != nil {
 		return nil, fmt.Errorf("error preparing query ArchiveProvidersExcept: %w", err)
 	}
-	if q.attachedInstancesStmt, err = db.PrepareContext(ctx, attachedInstances); err != nil {
-		return nil, fmt.Errorf("error preparing query AttachedInstances: %w", err)
-	}
 	if q.attemptsStmt, err = db.PrepareContext(ctx, attempts); err != nil {
 		return nil, fmt.Errorf("error preparing query Attempts: %w", err)
 	}
@@ -246,6 +243,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.pollTargetStmt, err = db.PrepareContext(ctx, pollTarget); err != nil {
 		return nil, fmt.Errorf("error preparing query PollTarget: %w", err)
 	}
+	if q.pollableInstancesStmt, err = db.PrepareContext(ctx, pollableInstances); err != nil {
+		return nil, fmt.Errorf("error preparing query PollableInstances: %w", err)
+	}
 	if q.providerByIdentifierStmt, err = db.PrepareContext(ctx, providerByIdentifier); err != nil {
 		return nil, fmt.Errorf("error preparing query ProviderByIdentifier: %w", err)
 	}
@@ -369,11 +369,6 @@ func (q *Queries) Close() error {
 	if q.archiveProvidersExceptStmt != nil {
 		if cerr := q.archiveProvidersExceptStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing archiveProvidersExceptStmt: %w", cerr)
-		}
-	}
-	if q.attachedInstancesStmt != nil {
-		if cerr := q.attachedInstancesStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing attachedInstancesStmt: %w", cerr)
 		}
 	}
 	if q.attemptsStmt != nil {
@@ -711,6 +706,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing pollTargetStmt: %w", cerr)
 		}
 	}
+	if q.pollableInstancesStmt != nil {
+		if cerr := q.pollableInstancesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing pollableInstancesStmt: %w", cerr)
+		}
+	}
 	if q.providerByIdentifierStmt != nil {
 		if cerr := q.providerByIdentifierStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing providerByIdentifierStmt: %w", cerr)
@@ -906,7 +906,6 @@ type Queries struct {
 	archiveConfigStmt              *sql.Stmt
 	archiveDeploymentStmt          *sql.Stmt
 	archiveProvidersExceptStmt     *sql.Stmt
-	attachedInstancesStmt          *sql.Stmt
 	attemptsStmt                   *sql.Stmt
 	authConfigPreviewStmt          *sql.Stmt
 	authConfigsBySeqStmt           *sql.Stmt
@@ -974,6 +973,7 @@ type Queries struct {
 	pauseTriggersOfConfigStmt      *sql.Stmt
 	pauseTriggersOfDeploymentStmt  *sql.Stmt
 	pollTargetStmt                 *sql.Stmt
+	pollableInstancesStmt          *sql.Stmt
 	providerByIdentifierStmt       *sql.Stmt
 	providersBySeqStmt             *sql.Stmt
 	publishedEventStmt             *sql.Stmt
@@ -1016,7 +1016,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		archiveConfigStmt:              q.archiveConfigStmt,
 		archiveDeploymentStmt:          q.archiveDeploymentStmt,
 		archiveProvidersExceptStmt:     q.archiveProvidersExceptStmt,
-		attachedInstancesStmt:          q.attachedInstancesStmt,
 		attemptsStmt:                   q.attemptsStmt,
 		authConfigPreviewStmt:          q.authConfigPreviewStmt,
 		authConfigsBySeqStmt:           q.authConfigsBySeqStmt,
@@ -1084,6 +1083,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		pauseTriggersOfConfigStmt:      q.pauseTriggersOfConfigStmt,
 		pauseTriggersOfDeploymentStmt:  q.pauseTriggersOfDeploymentStmt,
 		pollTargetStmt:                 q.pollTargetStmt,
+		pollableInstancesStmt:          q.pollableInstancesStmt,
 		providerByIdentifierStmt:       q.providerByIdentifierStmt,
 		providersBySeqStmt:             q.providersBySeqStmt,
 		publishedEventStmt:             q.publishedEventStmt,

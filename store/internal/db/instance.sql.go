@@ -9,38 +9,6 @@ import (
 	"context"
 )
 
-const attachedInstances = `-- name: AttachedInstances :many
-SELECT i.seq, i.baseline FROM instance AS i WHERE i.callback_seq = ?1 AND i.status = 'attached' ORDER BY i.seq
-`
-
-type AttachedInstancesRow struct {
-	Seq      int64
-	Baseline *string
-}
-
-func (q *Queries) AttachedInstances(ctx context.Context, callbackSeq int64) ([]AttachedInstancesRow, error) {
-	rows, err := q.query(ctx, q.attachedInstancesStmt, attachedInstances, callbackSeq)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []AttachedInstancesRow
-	for rows.Next() {
-		var i AttachedInstancesRow
-		if err := rows.Scan(&i.Seq, &i.Baseline); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const disableInstanceTriggers = `-- name: DisableInstanceTriggers :exec
 UPDATE instance_trigger SET enabled = 0, next_poll_at = NULL, updated_at = ?1
 WHERE provider_trigger_seq = ?2 AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = ?3)
@@ -251,6 +219,44 @@ func (q *Queries) InstancesBySeq(ctx context.Context, seqs string) ([]InstancesB
 			&i.DeploymentSeq,
 			&i.PollIntervalSecondsOverride,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const pollableInstances = `-- name: PollableInstances :many
+SELECT i.seq, i.baseline
+FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
+JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
+WHERE i.callback_seq = ?1 AND i.status = 'attached' AND d.status = 'active' AND f.status = 'active'
+  AND coalesce(a.status, 'active') = 'active'
+ORDER BY i.seq
+`
+
+type PollableInstancesRow struct {
+	Seq      int64
+	Baseline *string
+}
+
+// Those that can poll: nothing that they poll with is archived.
+func (q *Queries) PollableInstances(ctx context.Context, callbackSeq int64) ([]PollableInstancesRow, error) {
+	rows, err := q.query(ctx, q.pollableInstancesStmt, pollableInstances, callbackSeq)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PollableInstancesRow
+	for rows.Next() {
+		var i PollableInstancesRow
+		if err := rows.Scan(&i.Seq, &i.Baseline); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
