@@ -154,7 +154,7 @@ func (q *query) time(given []string, path ...string) time.Time {
 
 // page is the part of the list that is asked for.
 func (q *query) page() engine.Page {
-	p := engine.Page{Limit: defaultLimit, Asc: true, After: q.one("after"), Before: q.one("before")}
+	p := engine.Page{Limit: defaultLimit, After: q.one("after"), Before: q.one("before")}
 	if text := q.one("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		switch {
@@ -171,7 +171,7 @@ func (q *query) page() engine.Page {
 	switch order := q.one("order"); order {
 	case "", "asc":
 	case "desc":
-		p.Asc = false
+		p.Desc = true
 	default:
 		q.add("invalid_enum", "must be one of asc, desc", "asc|desc", order, "order")
 	}

@@ -133,7 +133,7 @@ func TestPublish(t *testing.T) {
 			equal(t, "repeated at first", first.Repeated, false)
 			equal(t, "again", f.publish(id), store.Published{EventID: first.EventID, Repeated: true})
 		}
-		got := must(f.ListEvents(t.Context(), f.callback.ID, store.EventFilter{SourceIDs: []string{long, long[:32]}}, store.Page{Asc: true}))(t)
+		got := must(f.ListEvents(t.Context(), f.callback.ID, store.EventFilter{SourceIDs: []string{long, long[:32]}}, store.Page{}))(t)
 		equal(t, "found", got.Items[0].SourceID+got.Items[1].SourceID, long+long[:32])
 	})
 

@@ -138,7 +138,7 @@ func TestQueries(t *testing.T) {
 			"callbacks by deployment":      {f.callback.ID, "(deployment_seq=?", callbacks(store.CallbackFilter{Deployments: one})},
 			"callbacks":                    {f.callback.ID, " t", callbacks(store.CallbackFilter{})},
 		} {
-			for _, p := range []store.Page{{}, {Asc: true}, {After: c.cursor}, {Before: c.cursor}} {
+			for _, p := range []store.Page{{}, {Desc: true}, {After: c.cursor}, {Before: c.cursor}} {
 				recorder.Take()
 				check(t, c.list(p))
 				for _, q := range recorder.Take() {

@@ -162,7 +162,7 @@ func item(sourceID string) store.Item {
 // events are the callback's, oldest first.
 func (f *fixture) events() []store.Event {
 	f.t.Helper()
-	return must(f.ListEvents(f.t.Context(), f.callback.ID, store.EventFilter{}, store.Page{Limit: 10000, Asc: true}))(f.t).Items
+	return must(f.ListEvents(f.t.Context(), f.callback.ID, store.EventFilter{}, store.Page{Limit: 10000}))(f.t).Items
 }
 
 func (f *fixture) event(id string) store.Event {

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// Page says which part of a list is wanted. The zero value is the first page, newest
-// first.
+// Page says which part of a list is wanted. The zero value is the first page, oldest
+// first, as on the wire.
 type Page struct {
 	Limit  int    // at most so many items; 0: 20
-	Asc    bool   // oldest first
+	Desc   bool   // newest first
 	After  string // the id of the item before the page's first; "" for none
 	Before string // the id of the item behind the page's last; After wins over it
 }
@@ -121,7 +121,7 @@ func (s *selection) page(ctx context.Context, r rowReader, p Page) (seqs []int64
 	}
 	where, args := s.where, s.args
 	// Backwards is the same walk in the other direction, turned round at the end.
-	descending := p.Asc == backwards
+	descending := p.Desc != backwards
 	if cursor != "" {
 		seq, err := seqOf(ctx, r, s.table, cursor)
 		if errors.Is(err, sql.ErrNoRows) {

@@ -26,9 +26,9 @@ func TestList(t *testing.T) {
 			for range n {
 				want = append(want, f.publish("").EventID)
 			}
-			p := store.Page{Limit: rapid.IntRange(1, 5).Draw(t, "limit"), Asc: rapid.Bool().Draw(t, "asc")}
+			p := store.Page{Limit: rapid.IntRange(1, 5).Draw(t, "limit"), Desc: rapid.Bool().Draw(t, "desc")}
 			backwards := rapid.Bool().Draw(t, "backwards") && n > 0
-			if !p.Asc {
+			if p.Desc {
 				slices.Reverse(want)
 			}
 			var got []string
@@ -53,7 +53,7 @@ func TestList(t *testing.T) {
 					break
 				}
 				// A row that comes meanwhile is in front of what is left, or behind all of it.
-				if !backwards && !p.Asc || backwards && p.Asc {
+				if !backwards && p.Desc || backwards && !p.Desc {
 					f.publish("")
 				}
 				if p.After, p.Before = ids[len(ids)-1], ""; backwards {
@@ -131,7 +131,7 @@ func TestList(t *testing.T) {
 				if !asc {
 					slices.Reverse(want)
 				}
-				equal(t, name, eventIDs(must(f.ListEvents(t.Context(), f.callback.ID, c.filter, store.Page{Asc: asc}))(t)), want)
+				equal(t, name, eventIDs(must(f.ListEvents(t.Context(), f.callback.ID, c.filter, store.Page{Desc: !asc}))(t)), want)
 			}
 		}
 		for name, c := range map[string]struct {

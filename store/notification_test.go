@@ -195,7 +195,7 @@ func TestDestination(t *testing.T) {
 		f := setup(t)
 		f.newDestination(store.ScopeSelected, nil)
 		all := f.newDestination(store.ScopeAll, nil)
-		l := must(f.ListDestinations(t.Context(), store.DestinationFilter{Callbacks: []string{f.callback.ID}}, store.Page{Asc: true}))(t)
+		l := must(f.ListDestinations(t.Context(), store.DestinationFilter{Callbacks: []string{f.callback.ID}}, store.Page{}))(t)
 		equal(t, "destinations", []string{l.Items[0].ID, l.Items[1].ID}, []string{f.destination.ID, all.ID})
 		equal(t, "callbacks", l.Items[0].CallbackIDs, []string{f.callback.ID})
 	})

@@ -37,7 +37,7 @@ func TestSyncProviders(t *testing.T) {
 		equal(t, "old version", old.Version+" "+old.SpecificationID, "1 "+f.provider.CurrentVersion.SpecificationID)
 		equal(t, "old version is current", old.IsCurrent, false)
 		keys := func(filter store.CatalogFilter) (out []string) {
-			for _, tr := range must(f.ListTriggers(t.Context(), filter, store.Page{Asc: true}))(t).Items {
+			for _, tr := range must(f.ListTriggers(t.Context(), filter, store.Page{}))(t).Items {
 				out = append(out, tr.Key+"="+tr.Name)
 			}
 			return out
