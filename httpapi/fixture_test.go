@@ -200,7 +200,7 @@ func (a answer) fieldErrors() []string {
 }
 
 // setup is a callback of a deployment of crm, with one destination.
-type setup struct{ deployment, config, method, authConfig, destination, callback string }
+type setup struct{ deployment, config, authConfig, destination, callback string }
 
 func (e *env) setup(url string) (s setup) {
 	e.t.Helper()
