@@ -34,8 +34,9 @@ func (d *deliverer) read(ctx context.Context) {
 	}
 }
 
-// idleWait is how long the reader sleeps when nothing is planned: anything new wakes it.
-const idleWait = time.Hour
+// idleWait is the longest sleep of the reader, although anything new wakes it: timers stand
+// still while a machine is suspended, and do not follow a clock that is set.
+const idleWait = 10 * time.Second
 
 // next is the lane to read now, or how long to wait.
 func (d *deliverer) next() (*lane, time.Duration) {

@@ -15,8 +15,8 @@ import (
 )
 
 type sandboxCommand struct {
-	Addr string `default:"127.0.0.1:0" help:"Address of the API; port 0 takes a free one."`
-	DB   string `name:"db" help:"Keep the database in this file. Default: a temporary one, removed at the end." type:"path"`
+	Addr string `env:"CALLBACKD_SANDBOX_ADDR" default:"127.0.0.1:0" help:"Address of the API; port 0 takes a free one."`
+	DB   string `name:"db" env:"CALLBACKD_SANDBOX_DB" help:"Keep the database in this file. Default: a temporary one, removed at the end." type:"path"`
 }
 
 func (s sandboxCommand) Run(ctx context.Context, c console) (err error) {
