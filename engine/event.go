@@ -19,7 +19,7 @@ type NewEvent struct {
 func (n NewEvent) Validate() []FieldError {
 	var c checker
 	c.required(n.Type, "type")
-	c.text(n.Type, maxType, "type")
+	c.eventType(n.Type, "type")
 	c.text(n.SourceID, maxSourceID, "source_id")
 	if len(n.Output) == 0 {
 		c.add("required", "must be a JSON object", "output")

@@ -23,12 +23,6 @@ type keyRing struct {
 // CreateAPIKey makes a key to the HTTP API, with scope "read" or "write". The secret is
 // returned this once; only a hash of it is kept.
 func (e *Engine) CreateAPIKey(ctx context.Context, name, scope string) (id, secret string, err error) {
-	var c checker
-	c.required(name, "name")
-	c.oneOf(scope, []string{"read", "write"}, "scope")
-	if err := invalid(c.fields); err != nil {
-		return "", "", err
-	}
 	id, secret, err = e.store.APIKeys().Create(ctx, e.now(), name, scope)
 	e.keys.forget()
 	return id, secret, wrap(err)

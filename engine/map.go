@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/callbackd/callbackd/store"
@@ -61,7 +62,6 @@ func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Sou
 	item.Type, item.SourceID = unmappedType, "input:"+hex.EncodeToString(sum[:16])
 	item.Failure = &Failure{Code: "mapping_failed", Message: shorten(err.Error())}
 	item.NextMapAt = nextMapping(e.now(), attempts, err)
-	log.LogAttrs(ctx, slog.LevelWarn, "mapping failed", slog.Any(keyError, err), slog.Int(keyAttempt, attempts), slog.Time(keyNext, item.NextMapAt))
 	return item
 }
 
@@ -72,8 +72,10 @@ func checkMapped(m Mapped) error {
 		return Permanent(errors.New("the mapping gave no type"))
 	case m.SourceID == "":
 		return Permanent(errors.New("the mapping gave no source_id"))
-	case !plainText(m.Type, maxType), !plainText(m.SourceID, maxSourceID):
-		return Permanent(fmt.Errorf("the mapping gave a type of over %d or a source_id of over %d characters, or one that is not plain text", maxType, maxSourceID))
+	case !plainText(m.Type, maxType) || strings.ContainsFunc(m.Type, unicode.IsControl):
+		return Permanent(fmt.Errorf("the mapping gave a type of over %d characters, or with control characters", maxType))
+	case !plainText(m.SourceID, maxSourceID):
+		return Permanent(fmt.Errorf("the mapping gave a source_id of over %d characters, or with NUL", maxSourceID))
 	case m.Output != nil && !json.Valid(m.Output):
 		return Permanent(errors.New("the mapping gave an output that is not JSON"))
 	}
@@ -89,6 +91,23 @@ func orNull(value json.RawMessage) json.RawMessage {
 		return json.RawMessage("null")
 	}
 	return value
+}
+
+// unmapped says of a poll, whose source is well, that some of what it found cannot be
+// mapped; nil if all can.
+func unmapped(items []store.Item) *Failure {
+	count, first := 0, ""
+	for _, item := range items {
+		if item.Failure != nil {
+			if count++; count == 1 {
+				first = item.Failure.Message
+			}
+		}
+	}
+	if count == 0 {
+		return nil
+	}
+	return &Failure{Code: "mapping_failed", Message: shorten(fmt.Sprintf("%d of %d inputs cannot be mapped: %s", count, len(items), first))}
 }
 
 // mappedOnly leaves out of a first poll, which is only to be remembered, what has no source
@@ -181,6 +200,13 @@ func (p *poller) mapEvent(ctx context.Context, m store.Mapping) error {
 	deliveries, err := p.e.store.RecordMapping(context.WithoutCancel(ctx), p.e.now(), t, m, item)
 	if err != nil {
 		return err
+	}
+	if item.Failure != nil {
+		attrs := []slog.Attr{slog.Int(keyAttempt, m.Attempts+1), slog.String(keyError, item.Failure.Message)}
+		if !item.NextMapAt.IsZero() {
+			attrs = append(attrs, slog.Time(keyNext, item.NextMapAt))
+		}
+		log.LogAttrs(ctx, slog.LevelWarn, "an input still cannot be mapped", attrs...)
 	}
 	p.e.deliverer.offer(deliveries)
 	return nil

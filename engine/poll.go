@@ -171,11 +171,12 @@ func (p *poller) poll(ctx context.Context, seq int64) (recorded bool) {
 	if err != nil {
 		return true // stopping, too
 	}
+	problem := unmapped(items)
 	if t.SkipBaseline {
 		items = mappedOnly(ctx, log, items)
 	}
 	done := p.e.now()
-	record := store.Poll{At: now, NextPollAt: nextPoll(t.DueAt, done, t.Interval, p.e.options.Random()), State: found.State, Items: items}
+	record := store.Poll{At: now, NextPollAt: nextPoll(t.DueAt, done, t.Interval, p.e.options.Random()), State: found.State, Items: items, Problem: problem}
 	// What a source gave is worth keeping although we are being stopped.
 	out, err := p.e.store.RecordPoll(context.WithoutCancel(ctx), t, record)
 	if err != nil {
@@ -184,11 +185,21 @@ func (p *poller) poll(ctx context.Context, seq int64) (recorded bool) {
 	}
 	p.planMapping(items)
 	level := slog.LevelDebug
+	attrs := []slog.Attr{slog.Int("inputs", len(found.Inputs)), slog.Int("events", out.Events), slog.Duration(keyDuration, done.Sub(now)), slog.Time(keyNext, record.NextPollAt)}
 	if out.Events > 0 {
 		level = slog.LevelInfo
+		if problem != nil { // of inputs that are stored already, it was said before
+			level = slog.LevelWarn
+			attrs = append(attrs, slog.String(keyError, problem.Message))
+		}
 	}
-	log.LogAttrs(ctx, level, "polled", slog.Int("inputs", len(found.Inputs)), slog.Int("events", out.Events), slog.Bool("baseline", t.SkipBaseline),
-		slog.Bool("dropped", out.Dropped), slog.Duration(keyDuration, done.Sub(now)), slog.Time(keyNext, record.NextPollAt))
+	if t.SkipBaseline {
+		attrs = append(attrs, slog.Bool("baseline", true))
+	}
+	if out.Dropped {
+		attrs = append(attrs, slog.Bool("dropped", true))
+	}
+	log.LogAttrs(ctx, level, "polled", attrs...)
 	p.e.deliverer.offer(out.Deliveries)
 	return true
 }
@@ -199,8 +210,13 @@ func (p *poller) failed(ctx context.Context, log *slog.Logger, t store.PollTarge
 		asked, _ := RetryAfterOf(err)
 		f.NextPollAt = nextPollAfterFailure(p.e.now(), t.Interval, t.ConsecutiveFailures+1, asked, p.e.options.Random())
 	}
-	log.LogAttrs(ctx, slog.LevelWarn, "poll failed", slog.String(keyErrorCode, f.Failure.Code), slog.Any(keyError, err),
-		slog.Int("consecutive_failures", t.ConsecutiveFailures+1), slog.Time(keyNext, f.NextPollAt))
+	text, attrs := "poll failed, will be tried again", []slog.Attr{slog.String(keyErrorCode, f.Failure.Code), slog.Any(keyError, err), slog.Int("consecutive_failures", t.ConsecutiveFailures+1)}
+	if f.NextPollAt.IsZero() {
+		text = "poll failed for good, the trigger is paused"
+	} else {
+		attrs = append(attrs, slog.Time(keyNext, f.NextPollAt))
+	}
+	log.LogAttrs(ctx, slog.LevelWarn, text, attrs...)
 	if err := p.e.store.RecordPollFailure(context.WithoutCancel(ctx), t, f); err != nil {
 		log.ErrorContext(ctx, "a failed poll could not be recorded", keyError, err)
 		return false

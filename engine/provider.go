@@ -13,14 +13,15 @@ import (
 // triggers and auth methods) when the engine opens; when the data differs from
 // what the file holds, a new version is made and the old rows stay.
 type Provider struct {
-	Key          string          // the identifier that users type: 1 to 64 of a-z, 0-9, '-', '_' and '.'; required, and unique in one engine
+	Key          string          // the identifier that users type: 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit; required, and unique in one engine
 	Name         string          // default: Key
 	Description  string          // default: none
 	ConfigSchema json.RawMessage // JSON Schema of a config's value; nil: any object
 
-	// Validate checks what a schema cannot say of a config's value that is valid
-	// for ConfigSchema, such as whether a program in it compiles. It returns every
-	// offending field, with paths inside the value. nil: nothing more to check.
+	// Validate checks what a schema cannot say, such as whether a program in a config's value
+	// compiles. The value is valid for ConfigSchema, but may lack fields that were not, even
+	// required ones. It returns every offending field, with paths inside the value. nil:
+	// nothing more to check.
 	Validate func(config json.RawMessage) []FieldError
 
 	AuthMethods []AuthMethod // ways to sign in; none: auth configs are not possible

@@ -86,6 +86,7 @@ func (r *recorder) write(work context.Context, batch []recorded) {
 			_, err := r.e.store.EndDestination(ctx, r.e.now(), b.gone, "disabled")
 			return err
 		})
+		r.e.log.WarnContext(work, "a destination answered 410 Gone and is disabled: what waits for it fails", keyDestination, b.gone)
 		r.d.endLane(b.destination, endedFailure(Destination{Status: "disabled"}))
 	}
 	stored := len(outcomes) == 0 || r.retry(work, "outcomes could not be recorded", func() error { return r.e.store.RecordOutcomes(ctx, r.e.now(), outcomes) })
@@ -124,23 +125,26 @@ func (r *recorder) retry(work context.Context, what string, write func() error) 
 // logAttempt is the one record of an attempt. A destination's failure is an expected outcome,
 // and no error of ours.
 func (e *Engine) logAttempt(ctx context.Context, n store.Delivery, p *endpoint, o store.Outcome) {
-	level := slog.LevelInfo
-	status, code, message := 0, "", ""
-	if o.Attempt.Response != nil {
-		status = o.Attempt.Response.StatusCode
-	}
+	level, text := slog.LevelInfo, "delivered"
 	if o.Attempt.Failure != nil {
-		level, code, message = slog.LevelWarn, o.Attempt.Failure.Code, o.Attempt.Failure.Message
+		level, text = slog.LevelWarn, "delivery failed, will be tried again"
+		if o.NextAttemptAt.IsZero() {
+			text = "delivery failed for good"
+		}
 	}
 	if !e.log.Enabled(ctx, level) {
 		return
 	}
 	attrs := []slog.Attr{slog.String(keyNotification, n.NotificationID), slog.String(keyEvent, n.EventID), slog.String("type", n.Type),
-		slog.String(keyDestination, p.ID), slog.Int(keyAttempt, o.Attempt.Number), slog.Int("status", status), slog.Duration(keyDuration, o.Attempt.Duration)}
-	text := "delivered"
-	if code != "" {
-		text = "delivery failed"
-		attrs = append(attrs, slog.String(keyErrorCode, code), slog.String(keyError, message), slog.Time(keyNext, o.NextAttemptAt))
+		slog.String(keyDestination, p.ID), slog.Int(keyAttempt, o.Attempt.Number), slog.Duration(keyDuration, o.Attempt.Duration)}
+	if o.Attempt.Response != nil {
+		attrs = append(attrs, slog.Int("status", o.Attempt.Response.StatusCode))
+	}
+	if f := o.Attempt.Failure; f != nil {
+		attrs = append(attrs, slog.String(keyErrorCode, f.Code), slog.String(keyError, f.Message))
+	}
+	if !o.NextAttemptAt.IsZero() {
+		attrs = append(attrs, slog.Time(keyNext, o.NextAttemptAt))
 	}
 	e.log.LogAttrs(ctx, level, text, attrs...)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -87,16 +88,20 @@ func collect(e *jsonschema.ValidationError, path []string, fields *[]FieldError)
 	case *kind.Type:
 		add("invalid_type", "must be "+strings.Join(k.Want, " or "), strings.Join(k.Want, "|"), k.Got)
 	case *kind.Enum:
-		add("invalid_enum", "must be one of "+list(k.Want), list(k.Want), "")
+		add("invalid_enum", "must be one of "+join(k.Want, ", "), join(k.Want, "|"), "")
 	case *kind.Const:
 		add("invalid_literal", "must be "+fmt.Sprint(k.Want), fmt.Sprint(k.Want), "")
 	case *kind.MinLength:
 		add("invalid_min", fmt.Sprintf("must have at least %d characters", k.Want), "", "")
 	case *kind.MaxLength:
 		add("max_length", fmt.Sprintf("must have at most %d characters", k.Want), "", "")
-	case *kind.Minimum, *kind.ExclusiveMinimum, *kind.MinItems, *kind.MinProperties:
+	case *kind.Minimum:
+		add("invalid_min", "must be at least "+k.Want.RatString(), k.Want.RatString(), k.Got.RatString())
+	case *kind.Maximum:
+		add("invalid_max", "must be at most "+k.Want.RatString(), k.Want.RatString(), k.Got.RatString())
+	case *kind.ExclusiveMinimum, *kind.MinItems, *kind.MinProperties:
 		add("invalid_min", e.ErrorKind.LocalizedString(english), "", "")
-	case *kind.Maximum, *kind.ExclusiveMaximum, *kind.MaxItems, *kind.MaxProperties:
+	case *kind.ExclusiveMaximum, *kind.MaxItems, *kind.MaxProperties:
 		add("invalid_max", e.ErrorKind.LocalizedString(english), "", "")
 	case *kind.Pattern:
 		// The library's own words would repeat the value, which may be a secret.
@@ -108,12 +113,12 @@ func collect(e *jsonschema.ValidationError, path []string, fields *[]FieldError)
 	}
 }
 
-func list(values []any) string {
+func join(values []any, separator string) string {
 	texts := make([]string, len(values))
 	for i, v := range values {
 		texts[i] = fmt.Sprint(v)
 	}
-	return strings.Join(texts, ", ")
+	return strings.Join(texts, separator)
 }
 
 // checkConfig returns every offending field of a config's value.
@@ -122,15 +127,35 @@ func (e *Engine) checkConfig(provider string, value json.RawMessage, path ...str
 	if d == nil {
 		return []FieldError{{Code: "invalid_literal", Message: "the provider is archived: this engine runs without its code", Path: path}}
 	}
-	fields := d.config.check(value, path...)
-	if len(fields) > 0 || d.Validate == nil {
-		return fields
+	fields := d.config.check(value)
+	if d.Validate != nil {
+		fields = append(fields, moreFields(d.Validate, value, fields)...)
 	}
-	for _, f := range d.Validate(value) {
-		f.Path = append(path[:len(path):len(path)], f.Path...)
-		fields = append(fields, f)
+	for i := range fields {
+		fields[i].Path = append(path[:len(path):len(path)], fields[i].Path...)
 	}
 	return fields
+}
+
+// moreFields asks a provider's own check about the fields that the schema finds nothing
+// wrong with, so that one answer names them all.
+func moreFields(validate func(json.RawMessage) []FieldError, value json.RawMessage, wrong []FieldError) []FieldError {
+	var rest map[string]json.RawMessage
+	if len(wrong) > 0 {
+		if err := json.Unmarshal(value, &rest); err != nil {
+			return nil // not even an object
+		}
+		for _, f := range wrong {
+			if len(f.Path) == 0 {
+				return nil
+			}
+			delete(rest, f.Path[0])
+		}
+		value, _ = json.Marshal(rest) // it was JSON before
+	}
+	return slices.DeleteFunc(validate(value), func(f FieldError) bool {
+		return len(f.Path) > 0 && slices.ContainsFunc(wrong, func(w FieldError) bool { return w.Path[0] == f.Path[0] })
+	})
 }
 
 // checkAuth returns every offending field of an auth config's value.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/callbackd/callbackd/store"
@@ -117,10 +118,27 @@ func (c *checker) url(value string, path ...string) {
 		c.add(code, "must be an absolute http or https URL", path...)
 	case u.User != nil:
 		c.add(code, "must not hold a user or password: use a header", path...)
+	case u.Fragment != "":
+		c.add(code, "must not have a fragment: it is never sent", path...)
+	case !validPort(u.Port()):
+		c.add(code, "must have a port from 1 to 65535, or none", path...)
 	case len(value) > 4096:
 		c.add(code, "must have at most 4096 bytes", path...)
 	default:
 		c.text(value, maxText, path...)
+	}
+}
+
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
+}
+
+// eventType takes one line of text.
+func (c *checker) eventType(value string, path ...string) {
+	c.text(value, maxType, path...)
+	if strings.ContainsFunc(value, unicode.IsControl) {
+		c.add("invalid_type", "must not contain control characters", path...)
 	}
 }
 
@@ -134,7 +152,7 @@ func (c *checker) eventTypes(types []string, path ...string) {
 		if t == "" {
 			c.add("required", "must not be empty", at...)
 		}
-		c.text(t, maxType, at...)
+		c.eventType(t, at...)
 	}
 }
 
@@ -166,25 +184,35 @@ func wrap(err error) error {
 	if e, ok := errors.AsType[*store.ConflictError](err); ok {
 		return &Error{Code: CodeConflict, Message: e.Error()}
 	}
-	if e, ok := errors.AsType[*store.InvalidReferenceError](err); ok {
-		return invalidReference(e)
+	if e, ok := errors.AsType[store.InvalidReferencesError](err); ok {
+		return invalidReferences(e)
 	}
-	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClosed) {
+	if errors.Is(err, store.ErrClosed) {
+		return &Error{Code: CodeUnavailable, Message: "the engine is closed; nothing was changed", Err: err}
+	}
+	if errors.Is(err, store.ErrUnavailable) {
 		return &Error{Code: CodeUnavailable, Message: "the engine is unable to write at the moment; nothing was changed", Err: err}
 	}
 	return err
 }
 
-// invalidReference says which entry of which list cannot be used.
-func invalidReference(e *store.InvalidReferenceError) error {
-	at := strconv.Itoa(e.Index)
-	switch e.Entity {
-	case "provider.trigger":
-		return invalid([]FieldError{{Code: "invalid_callback_trigger", Message: "the deployment's provider has no such trigger, or it is given twice", Path: []string{"triggers", at, "trigger_id"}, Received: e.ID}})
-	case "callback.destination":
-		return invalid([]FieldError{{Code: "invalid_callback_destination", Message: "there is no such destination, or it is archived", Path: []string{"destination_ids", at}, Received: e.ID}})
+// invalidReferences says which entries of which lists cannot be used.
+func invalidReferences(e store.InvalidReferencesError) error {
+	var c checker
+	for _, r := range e {
+		f := FieldError{Received: r.ID}
+		at := strconv.Itoa(r.Index)
+		switch r.Entity {
+		case "provider.trigger":
+			f.Code, f.Message, f.Path = "invalid_callback_trigger", "the deployment's provider has no such trigger, or it is given twice", []string{"triggers", at, "trigger_id"}
+		case "callback.destination":
+			f.Code, f.Message, f.Path = "invalid_callback_destination", "there is no such destination, or it is archived", []string{"destination_ids", at}
+		default:
+			f.Code, f.Message, f.Path = "invalid_callback", "there is no such callback, or it is archived", []string{"callbacks", "callback_ids", at}
+		}
+		c.fields = append(c.fields, f)
 	}
-	return invalid([]FieldError{{Code: "invalid_callback", Message: "there is no such callback, or it is archived", Path: []string{"callbacks", "callback_ids", at}, Received: e.ID}})
+	return invalid(c.fields)
 }
 
 // wholeSeconds tells whether d is a whole number of seconds.

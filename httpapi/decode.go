@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/callbackd/callbackd/engine"
 )
@@ -39,6 +40,9 @@ func parseBody[N validator](r *request, decode func(*fields) N) (n N, err error)
 		return n, err
 	}
 	f := &fields{errs: new([]engine.FieldError)}
+	if !utf8.Valid(body) {
+		return n, badRequest("invalid_json_body", "the body is not valid UTF-8", nil)
+	}
 	if body != nil {
 		if err := json.Unmarshal(body, &f.values); err != nil {
 			if _, wrongType := errors.AsType[*json.UnmarshalTypeError](err); wrongType {

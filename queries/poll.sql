@@ -23,7 +23,7 @@ WHERE t.seq = @seq;
 
 -- name: RecordPollSuccess :execrows
 UPDATE instance_trigger SET state = @state, baseline = 'done', status = 'active', next_poll_at = @next_poll_at, last_polled_at = @last_polled_at,
-  consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @last_polled_at
+  consecutive_failures = 0, error_code = @error_code, error_message = @error_message, updated_at = @last_polled_at
 WHERE seq = @seq AND next_poll_at IS NOT NULL;
 
 -- name: RecordPollFailure :execrows

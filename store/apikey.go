@@ -8,7 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/callbackd/callbackd/store/internal/db"
 )
@@ -68,11 +71,17 @@ func OpenAPIKeys(ctx context.Context, o Options) (*APIKeys, error) {
 // Close lets the file go.
 func (k *APIKeys) Close() error { return k.close() }
 
+// maxKeyName is how many bytes a key's name may have.
+const maxKeyName = 100
+
 // HashAPIKey is what a key is known by.
 func HashAPIKey(secret string) [sha256.Size]byte { return sha256.Sum256([]byte(secret)) }
 
 // Create makes a key. The secret is returned this once and never again.
 func (k *APIKeys) Create(ctx context.Context, now time.Time, name, scope string) (id, secret string, err error) {
+	if name == "" || len(name) > maxKeyName || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return "", "", fmt.Errorf("create an API key: the name must have 1 to %d printable characters", maxKeyName)
+	}
 	random := make([]byte, 32)
 	if _, err := io.ReadFull(k.rand, random); err != nil {
 		return "", "", err
@@ -103,13 +112,20 @@ func (k *APIKeys) List(ctx context.Context) ([]APIKey, error) {
 	return out, nil
 }
 
-// Revoke ends a key; one that has ended already is not found.
+// Revoke ends a key. One that has ended already is a [*ConflictError].
 func (k *APIKeys) Revoke(ctx context.Context, now time.Time, id string) error {
 	return k.write(ctx, func(ctx context.Context, q *db.Queries) error {
 		n, err := q.RevokeAPIKey(ctx, msPtr(now), id)
-		if err == nil && n == 0 {
-			err = &NotFoundError{Entity: "api_key", ID: id}
+		if err != nil || n > 0 {
+			return err
 		}
-		return err
+		keys, err := q.APIKeys(ctx)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(keys, func(key db.ApiKey) bool { return key.ID == id }) {
+			return &ConflictError{Message: "API key " + id + " was revoked before"}
+		}
+		return &NotFoundError{Entity: "API key", ID: id}
 	})
 }

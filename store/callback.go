@@ -79,13 +79,8 @@ func (s *Store) CreateCallback(ctx context.Context, now time.Time, deploymentID 
 				triggers = append(triggers, TriggerChoice{Trigger: t.ID})
 			}
 		}
-		if err := tx.setTriggers(ms(now), seq, d.ProviderID, triggers); err != nil {
+		if err := tx.setSets(ms(now), seq, d.ProviderID, &triggers, sets.DestinationIDs); err != nil {
 			return err
-		}
-		if sets.DestinationIDs != nil {
-			if err := tx.setDestinations(seq, *sets.DestinationIDs); err != nil {
-				return err
-			}
 		}
 		out, err = loadOne(tx.ctx, []int64{seq}, "callback", "", s.callbackLoader(tx.q))
 		return err
@@ -96,7 +91,7 @@ func (s *Store) CreateCallback(ctx context.Context, now time.Time, deploymentID 
 func (tx *tx) activeDeployment(id string) (seq int64, d Deployment, err error) {
 	seq, d, err = findActive(tx, "provider_deployment", "provider.deployment", id, loader(tx.q, loadDeployments))
 	if _, archived := errors.AsType[*ConflictError](err); archived {
-		err = &NotFoundError{Entity: "provider.deployment", ID: id}
+		err = &NotFoundError{Entity: "provider.deployment", ID: id, That: "is active"}
 	}
 	return seq, d, err
 }
@@ -121,15 +116,8 @@ func (s *Store) UpdateCallback(ctx context.Context, now time.Time, id string, se
 				return err
 			}
 		}
-		if sets.Triggers != nil {
-			if err := tx.setTriggers(ms(now), seq, old.Deployment.ProviderID, *sets.Triggers); err != nil {
-				return err
-			}
-		}
-		if sets.DestinationIDs != nil {
-			if err := tx.setDestinations(seq, *sets.DestinationIDs); err != nil {
-				return err
-			}
+		if err := tx.setSets(ms(now), seq, old.Deployment.ProviderID, sets.Triggers, sets.DestinationIDs); err != nil {
+			return err
 		}
 		out, err = loadOne(tx.ctx, []int64{seq}, "callback", id, s.callbackLoader(tx.q))
 		return err
@@ -161,10 +149,12 @@ func (tx *tx) setTriggers(now, callback int64, providerID string, choices []Trig
 		return err
 	}
 	chosen := make(map[int64]bool, len(choices))
+	var wrong InvalidReferencesError
 	for i, choice := range choices {
 		at := slices.IndexFunc(current, func(t db.CurrentTriggersRow) bool { return t.ID == choice.Trigger || t.Key == choice.Trigger })
 		if at < 0 || chosen[current[at].Seq] {
-			return &InvalidReferenceError{Entity: "provider.trigger", ID: choice.Trigger, Index: i}
+			wrong = append(wrong, Reference{Entity: "provider.trigger", ID: choice.Trigger, Index: i})
+			continue
 		}
 		t := current[at]
 		chosen[t.Seq] = true
@@ -184,6 +174,9 @@ func (tx *tx) setTriggers(now, callback int64, providerID string, choices []Trig
 				return err
 			}
 		}
+	}
+	if wrong != nil {
+		return wrong
 	}
 	for _, h := range have {
 		if chosen[h.ProviderTriggerSeq] {
@@ -205,11 +198,13 @@ func (tx *tx) setDestinations(callback int64, ids []string) error {
 	if err := tx.q.UnlinkDestinations(tx.ctx, callback); err != nil {
 		return err
 	}
+	var wrong InvalidReferencesError
 	for i, id := range ids {
 		var seq int64
 		err := tx.conn.QueryRowContext(tx.ctx, "SELECT seq FROM destination WHERE (id = ?1 OR (url = ?1 AND url GLOB 'func:*')) AND status <> 'archived'", id).Scan(&seq)
 		if errors.Is(err, sql.ErrNoRows) {
-			return &InvalidReferenceError{Entity: "callback.destination", ID: id, Index: i}
+			wrong = append(wrong, Reference{Entity: "callback.destination", ID: id, Index: i})
+			continue
 		}
 		if err != nil {
 			return err
@@ -217,6 +212,35 @@ func (tx *tx) setDestinations(callback int64, ids []string) error {
 		if err := tx.q.LinkDestination(tx.ctx, callback, seq); err != nil {
 			return err
 		}
+	}
+	if wrong != nil {
+		return wrong
+	}
+	return nil
+}
+
+// setSets changes a callback's sets, and tells of every reference that cannot be used.
+func (tx *tx) setSets(now, callback int64, providerID string, triggers *[]TriggerChoice, destinations *[]string) error {
+	var all InvalidReferencesError
+	collect := func(err error) error {
+		if wrong, ok := errors.AsType[InvalidReferencesError](err); ok {
+			all = append(all, wrong...)
+			return nil
+		}
+		return err
+	}
+	if triggers != nil {
+		if err := collect(tx.setTriggers(now, callback, providerID, *triggers)); err != nil {
+			return err
+		}
+	}
+	if destinations != nil {
+		if err := collect(tx.setDestinations(callback, *destinations)); err != nil {
+			return err
+		}
+	}
+	if all != nil {
+		return all
 	}
 	return nil
 }

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/callbackd/callbackd/store/internal/db"
@@ -51,7 +53,10 @@ func (tx *tx) deploymentOf(provider int64, id string) (*int64, error) {
 	}
 	var seq int64
 	err := tx.conn.QueryRowContext(tx.ctx, "SELECT seq FROM provider_deployment WHERE id = ? AND provider_seq = ? AND status = 'active'", id, provider).Scan(&seq)
-	return &seq, notFound(err, "provider.deployment", id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, &NotFoundError{Entity: "provider.deployment", ID: id, That: "is active and of this provider"}
+	}
+	return &seq, err
 }
 
 func (tx *tx) insertConfig(now int64, n NewConfig, provider int64, deployment *int64, isDefault bool) (int64, error) {

@@ -92,10 +92,12 @@ func (tx *tx) insertDestination(now int64, n NewDestination) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	var wrong InvalidReferencesError
 	for i, callback := range n.CallbackIDs {
 		row, err := tx.q.CallbackSeq(tx.ctx, callback)
 		if errors.Is(err, sql.ErrNoRows) || err == nil && row.Status != "active" {
-			return 0, &InvalidReferenceError{Entity: "callback", ID: callback, Index: i}
+			wrong = append(wrong, Reference{Entity: "callback", ID: callback, Index: i})
+			continue
 		}
 		if err != nil {
 			return 0, err
@@ -103,6 +105,9 @@ func (tx *tx) insertDestination(now int64, n NewDestination) (int64, error) {
 		if err := tx.q.LinkDestination(tx.ctx, row.Seq, seq); err != nil {
 			return 0, err
 		}
+	}
+	if wrong != nil {
+		return 0, wrong
 	}
 	return seq, nil
 }

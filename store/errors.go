@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 var (
@@ -18,25 +19,38 @@ var (
 type NotFoundError struct {
 	Entity string // what kind of thing, in the wire's words
 	ID     string // as it was asked for
+	That   string // what else it would have to be; may be ""
 }
 
-func (e *NotFoundError) Error() string { return fmt.Sprintf("no %s %q", e.Entity, e.ID) }
+func (e *NotFoundError) Error() string {
+	text := fmt.Sprintf("there is no %s %q", e.Entity, e.ID)
+	if e.That != "" {
+		text += " that " + e.That
+	}
+	return text
+}
 
 // ConflictError says that a row's state forbids what was asked.
 type ConflictError struct{ Message string }
 
 func (e *ConflictError) Error() string { return e.Message }
 
-// InvalidReferenceError says that one of several references in an input cannot be
-// used.
-type InvalidReferenceError struct {
+// InvalidReferencesError names the references in an input that cannot be used.
+type InvalidReferencesError []Reference
+
+// Reference is an entry of a list in an input.
+type Reference struct {
 	Entity string // what kind of thing
 	ID     string // as it was given
 	Index  int    // where it stands in its list
 }
 
-func (e *InvalidReferenceError) Error() string {
-	return fmt.Sprintf("no %s %q that can be used here", e.Entity, e.ID)
+func (e InvalidReferencesError) Error() string {
+	texts := make([]string, len(e))
+	for i, r := range e {
+		texts[i] = fmt.Sprintf("there is no %s %q that can be used here", r.Entity, r.ID)
+	}
+	return strings.Join(texts, "; ")
 }
 
 // notFound turns "no rows" into a NotFoundError and leaves every other error.

@@ -37,7 +37,7 @@ type InstanceTrigger struct {
 	LastPolledAt        time.Time // zero: never yet
 	Status              string    // "active", "paused" or "failing"
 	ConsecutiveFailures int
-	LastError           *Failure // nil: the last poll succeeded
+	LastError           *Failure // nil: the last poll succeeded, and all that it found could be mapped
 }
 
 // NewInstance is an instance to be attached.
@@ -117,10 +117,10 @@ func (tx *tx) usable(table, entity, id string, c Callback) (*int64, error) {
 	err := tx.conn.QueryRowContext(tx.ctx, `SELECT r.seq FROM `+table+` AS r JOIN provider AS p ON p.seq = r.provider_seq
 		LEFT JOIN provider_deployment AS d ON d.seq = r.deployment_seq
 		WHERE r.id = ? AND r.status = 'active' AND p.id = ? AND (d.id IS NULL OR d.id = ?)`, id, c.Deployment.ProviderID, c.Deployment.ID).Scan(&seq)
-	if err != nil {
-		return nil, notFound(err, entity, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, &NotFoundError{Entity: entity, ID: id, That: "is active and belongs to the callback's deployment"}
 	}
-	return &seq, nil
+	return &seq, err
 }
 
 // enableTrigger has a trigger of an instance polled from now on, with the state that it

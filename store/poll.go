@@ -71,6 +71,7 @@ type Poll struct {
 	NextPollAt time.Time
 	State      json.RawMessage // nil: as before
 	Items      []Item
+	Problem    *Failure // what was wrong although the poll succeeded; nil: nothing
 }
 
 // PollRecord is what became of a Poll.
@@ -91,9 +92,11 @@ func (s *Store) RecordPoll(ctx context.Context, t PollTarget, p Poll) (out PollR
 	if state == nil {
 		state = t.State
 	}
+	code, message := p.Problem.columns()
 	err = s.write(ctx, func(tx *tx) error {
 		out = PollRecord{}
-		n, err := tx.q.RecordPollSuccess(tx.ctx, db.RecordPollSuccessParams{Seq: t.Seq, State: state, NextPollAt: msPtr(p.NextPollAt), LastPolledAt: msPtr(p.At)})
+		n, err := tx.q.RecordPollSuccess(tx.ctx, db.RecordPollSuccessParams{Seq: t.Seq, State: state, NextPollAt: msPtr(p.NextPollAt), LastPolledAt: msPtr(p.At),
+			ErrorCode: code, ErrorMessage: message})
 		if err != nil {
 			return err
 		}

@@ -107,7 +107,8 @@ func TestAPIKeys(t *testing.T) {
 		check(t, err)
 		check(t, f.APIKeys().Revoke(t.Context(), day, id))
 		equal(t, "revoked at", must(f.APIKeys().List(t.Context()))(t)[0].RevokedAt, day)
-		notFound(t, f.APIKeys().Revoke(t.Context(), day, id), "api_key", id)
+		conflict(t, f.APIKeys().Revoke(t.Context(), day, id))
+		notFound(t, f.APIKeys().Revoke(t.Context(), day, "key_nope"), "API key", "key_nope")
 	})
 
 	t.Run("CanBeManagedWhileTheFileIsOpen", func(t *testing.T) {
@@ -140,10 +141,10 @@ func conflict(t *testing.T, err error) {
 	}
 }
 
-// invalidReference expects an InvalidReferenceError at an index.
+// invalidReference expects an InvalidReferencesError with the entry at an index.
 func invalidReference(t *testing.T, err error, index int) {
 	t.Helper()
-	if e, ok := errors.AsType[*store.InvalidReferenceError](err); !ok || e.Index != index {
+	if e, ok := errors.AsType[store.InvalidReferencesError](err); !ok || len(e) != 1 || e[0].Index != index {
 		t.Errorf("the error is %v, want an invalid reference at %d", err, index)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"text/tabwriter"
 	"time"
 
@@ -38,7 +39,7 @@ func (k keysCreate) Run(ctx context.Context, c console) error {
 type keysList struct{ databaseFlags }
 
 func (k keysList) Run(ctx context.Context, c console) error {
-	return k.withKeys(ctx, func(keys *store.APIKeys) error {
+	return k.withExistingKeys(ctx, func(keys *store.APIKeys) error {
 		all, err := keys.List(ctx)
 		if err != nil {
 			return err
@@ -62,13 +63,21 @@ type keysRevoke struct {
 }
 
 func (k keysRevoke) Run(ctx context.Context, c console) error {
-	return k.withKeys(ctx, func(keys *store.APIKeys) error {
+	return k.withExistingKeys(ctx, func(keys *store.APIKeys) error {
 		if err := keys.Revoke(ctx, time.Now(), k.ID); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintln(c.out, k.ID, "is revoked")
 		return err
 	})
+}
+
+// withExistingKeys makes no file of a mistyped name.
+func (f databaseFlags) withExistingKeys(ctx context.Context, do func(*store.APIKeys) error) error {
+	if _, err := os.Stat(f.DB); err != nil {
+		return fmt.Errorf("there is no database %s (name it with --db)", f.DB)
+	}
+	return f.withKeys(ctx, do)
 }
 
 func (f databaseFlags) withKeys(ctx context.Context, do func(*store.APIKeys) error) (err error) {

@@ -22,10 +22,11 @@ func (f logFlags) logger(w io.Writer) *slog.Logger {
 	return slog.New(textHandler(w, f.LogLevel))
 }
 
-// readable writes durations as people do: slog's JSON would have bare nanoseconds.
+// readable writes durations in milliseconds, and says so: slog's JSON would have bare
+// nanoseconds.
 func readable(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindDuration {
-		a.Value = slog.StringValue(a.Value.Duration().String())
+		return slog.Float64(a.Key+"_ms", float64(a.Value.Duration().Microseconds())/1000)
 	}
 	return a
 }

@@ -139,8 +139,10 @@ func (h *stepHandler) Handle(ctx context.Context, r slog.Record) error {
 		}
 	case "delivered":
 		h.screen.line(green, "delivered", "%s  attempt %s answered %s in %s", fact("event"), fact("attempt"), fact("status"), fact("duration"))
-	case "delivery failed":
+	case "delivery failed, will be tried again":
 		h.screen.line(yellow, "failed", "%s  attempt %s: %s; the next one at %s", fact("event"), fact("attempt"), fact("err"), facts["next"].Time().Local().Format("15:04:05"))
+	case "delivery failed for good":
+		h.screen.line(red, "gave up", "%s  attempt %s: %s", fact("event"), fact("attempt"), fact("err"))
 	default:
 		if h.rest.Enabled(ctx, r.Level) {
 			return h.rest.Handle(ctx, r)

@@ -73,19 +73,20 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 			log.Error("the engine did not close in order", "err", err)
 		}
 	}()
+	listener, err := net.Listen("tcp", s.Addr)
+	if err != nil {
+		return fmt.Errorf("%w (choose another --addr)", err)
+	}
+	defer listener.Close()
 	o := httpapi.Options{Logger: log}
 	if s.APIKey != "" {
 		o.APIKeys = []string{s.APIKey}
 	} else if err := firstKey(ctx, eng, c); err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", s.Addr)
-	if err != nil {
-		return err
-	}
 	api := newServer(httpapi.New(eng, o), log)
 	if err := eng.Start(ctx); err != nil {
-		return errors.Join(err, listener.Close())
+		return err
 	}
 	served := make(chan error, 1)
 	go func() { served <- api.Serve(listener) }()
@@ -101,7 +102,9 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 	case <-ctx.Done():
 	}
 	log.Info("stopping: what is in flight may finish")
-	return stop(api, eng)
+	err = stop(api, eng)
+	log.Info("stopped")
+	return err
 }
 
 // newServer is an HTTP server that does not wait for ever for a slow client.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -31,9 +32,13 @@ func main() {
 	mux.HandleFunc("GET /items", p.list)
 	mux.HandleFunc("POST /hook", p.receive)
 	mux.HandleFunc("POST /down", p.fall)
-	fmt.Printf("playground: feed at http://%[1]s/items, receiver at http://%[1]s/hook\n", *addr)
-	server := &http.Server{Addr: *addr, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	log.Fatal(server.ListenAndServe())
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("playground: feed at http://%[1]s/items, receiver at http://%[1]s/hook\n", listener.Addr())
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	log.Fatal(server.Serve(listener))
 }
 
 type playground struct {

@@ -9,7 +9,9 @@ import (
 	nethttp "net/http"
 	"net/textproto"
 	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/callbackd/callbackd/engine"
@@ -68,7 +70,7 @@ func validateConfig(value json.RawMessage) []engine.FieldError {
 		report("invalid_url", err.Error(), "url")
 	}
 	if c.Body != nil && c.Method != nethttp.MethodPost {
-		report("invalid_literal", `a body needs the method "POST"`, "method")
+		report("invalid_literal", `must be "POST" when there is a body`, "method")
 	}
 	for _, name := range sortedKeys(c.Headers) {
 		if reason := headerFault(name, c.Headers[name]); reason != "" {
@@ -76,9 +78,15 @@ func validateConfig(value json.RawMessage) []engine.FieldError {
 		}
 	}
 	program := func(src string, vars []string, path ...string) {
-		if _, err := jq.Compile(src, vars...); err != nil {
-			report("invalid_program", "not a jq program: "+err.Error(), path...)
+		_, err := jq.Compile(src, vars...)
+		if err == nil {
+			return
 		}
+		message := "is not a jq program: " + err.Error()
+		if wordRE.MatchString(src) {
+			message += fmt.Sprintf("; if you mean the text itself, it needs quotes of its own: %q", strconv.Quote(src))
+		}
+		report("invalid_program", message, path...)
 	}
 	for _, name := range sortedKeys(c.Query) {
 		program(c.Query[name], queryVars, "query", name)
@@ -97,17 +105,20 @@ func validateConfig(value json.RawMessage) []engine.FieldError {
 	return wrong
 }
 
+// wordRE matches what people write when they mean a text and not a program.
+var wordRE = regexp.MustCompile(`^[A-Za-z][\w.-]*$`)
+
 func parseURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("not a URL: %w", innerError(err))
+		return nil, fmt.Errorf("is not a URL: %w", innerError(err))
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, errors.New("the URL must begin with http:// or https://")
+		return nil, errors.New("must be an absolute http or https URL")
 	case u.Hostname() == "":
-		return nil, errors.New("the URL has no host")
+		return nil, errors.New("must have a host")
 	case u.User != nil:
-		return nil, errors.New("the URL must not hold a user and password; use an auth config with the method \"basic\"")
+		return nil, errors.New("must not hold a user and password; use an auth config with the method \"basic\"")
 	}
 	u.Fragment, u.RawFragment = "", ""
 	return u, nil
@@ -123,17 +134,17 @@ func headerFault(name, value string) string {
 	const tokens = "!#$%&'*+-.^_`|~"
 	for _, c := range []byte(name) {
 		if c != c&0x7f || !('0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || strings.IndexByte(tokens, c) >= 0) {
-			return fmt.Sprintf("the header's name must not contain %q", rune(c))
+			return fmt.Sprintf("must not have %q in its name", rune(c))
 		}
 	}
 	if name == "" {
-		return "the header has no name"
+		return "must have a name"
 	}
 	if slices.Contains(ownHeaders, textproto.CanonicalMIMEHeaderKey(name)) {
-		return "this header cannot be set"
+		return "is a header that cannot be set"
 	}
 	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-		return "the header's value must not contain control characters or line breaks"
+		return "must not contain control characters or line breaks"
 	}
 	return ""
 }

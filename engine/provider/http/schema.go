@@ -58,7 +58,6 @@ const configSchema = `{
 			"description": "Where to ask: an absolute http or https URL that answers JSON.",
 			"type": "string",
 			"format": "uri",
-			"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s]+$",
 			"maxLength": 4096
 		},
 		"method": {

@@ -227,14 +227,16 @@ func (q *Queries) RecordPollFailure(ctx context.Context, arg RecordPollFailurePa
 const recordPollSuccess = `-- name: RecordPollSuccess :execrows
 
 UPDATE instance_trigger SET state = ?1, baseline = 'done', status = 'active', next_poll_at = ?2, last_polled_at = ?3,
-  consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?3
-WHERE seq = ?4 AND next_poll_at IS NOT NULL
+  consecutive_failures = 0, error_code = ?4, error_message = ?5, updated_at = ?3
+WHERE seq = ?6 AND next_poll_at IS NOT NULL
 `
 
 type RecordPollSuccessParams struct {
 	State        []byte
 	NextPollAt   *int64
 	LastPolledAt *int64
+	ErrorCode    *string
+	ErrorMessage *string
 	Seq          int64
 }
 
@@ -244,6 +246,8 @@ func (q *Queries) RecordPollSuccess(ctx context.Context, arg RecordPollSuccessPa
 		arg.State,
 		arg.NextPollAt,
 		arg.LastPolledAt,
+		arg.ErrorCode,
+		arg.ErrorMessage,
 		arg.Seq,
 	)
 	if err != nil {
