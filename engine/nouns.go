@@ -2,54 +2,82 @@ package engine
 
 import "github.com/callbackd/callbackd/store"
 
-// The nouns of the engine are what its file holds.
+// The nouns of the engine are what its file holds; package store has their fields.
 type (
-	// Provider side: what the code declares (see [Provider]) as rows, and what users set up for it.
-
-	ProviderRecord        = store.Provider
-	ProviderVersion       = store.ProviderVersion
+	// ProviderRecord is a source that the file knows; see [Provider] for its code.
+	ProviderRecord = store.Provider
+	// ProviderVersion is one state of a provider's declaration.
+	ProviderVersion = store.ProviderVersion
+	// ProviderSpecification is what one version declares.
 	ProviderSpecification = store.ProviderSpecification
-	ProviderTrigger       = store.ProviderTrigger
-	ProviderAuthMethod    = store.ProviderAuthMethod
-	Deployment            = store.Deployment
-	Config                = store.Config
-	AuthConfig            = store.AuthConfig
-	Preview               = store.Preview
-	Details               = store.Details
+	// ProviderTrigger is something that can be watched at a provider.
+	ProviderTrigger = store.ProviderTrigger
+	// ProviderAuthMethod is a way to sign in to a provider.
+	ProviderAuthMethod = store.ProviderAuthMethod
 
-	// What is watched, and for whom.
+	// Deployment is a provider that has been taken into use.
+	Deployment = store.Deployment
+	// Config is a set of values that configures a provider; the values are never returned.
+	Config = store.Config
+	// AuthConfig is somebody's way to sign in; the secret is never returned.
+	AuthConfig = store.AuthConfig
+	// Preview is a deployment, config or auth config as it is shown inside of others.
+	Preview = store.Preview
+	// Details are a name, a description and metadata.
+	Details = store.Details
 
-	Callback            = store.Callback
-	CallbackTrigger     = store.CallbackTrigger
-	TriggerChoice       = store.TriggerChoice
-	Instance            = store.Instance
-	InstanceTrigger     = store.InstanceTrigger
-	Destination         = store.Destination
+	// Callback says which triggers of a deployment are watched, and who is told.
+	Callback = store.Callback
+	// CallbackTrigger is one trigger that a callback watches.
+	CallbackTrigger = store.CallbackTrigger
+	// TriggerChoice names a trigger for a callback.
+	TriggerChoice = store.TriggerChoice
+	// Instance is a callback at work with one config, and perhaps one auth config.
+	Instance = store.Instance
+	// InstanceTrigger is one watched thing: when it is polled, and how that goes.
+	InstanceTrigger = store.InstanceTrigger
+	// Destination is where events are sent.
+	Destination = store.Destination
+	// DestinationSettings are what users choose about a destination.
 	DestinationSettings = store.DestinationSettings
-	Retry               = store.Retry
+	// Retry says when a failed delivery is tried again.
+	Retry = store.Retry
 
-	// What happened.
-
-	Event             = store.Event
-	Notification      = store.Notification
+	// Event is something that happened, as it was recorded.
+	Event = store.Event
+	// Notification is one event on its way to one destination.
+	Notification = store.Notification
+	// NotificationEvent is a notification's event in short.
 	NotificationEvent = store.NotificationEvent
-	Attempt           = store.Attempt
-	Response          = store.Response
-	Header            = store.Header
-	Failure           = store.Failure
+	// Attempt is one try to deliver a notification.
+	Attempt = store.Attempt
+	// Response is what a destination answered.
+	Response = store.Response
+	// Header is one header line.
+	Header = store.Header
+	// Failure is why something did not work, for people and programs.
+	Failure = store.Failure
 
-	// Lists.
-
-	Page               = store.Page
-	Range              = store.Range
-	CatalogFilter      = store.CatalogFilter
-	SetupFilter        = store.SetupFilter
-	DestinationFilter  = store.DestinationFilter
-	CallbackFilter     = store.CallbackFilter
-	InstanceFilter     = store.InstanceFilter
-	EventFilter        = store.EventFilter
+	// Page says which part of a list is wanted; the zero value is the first 20, oldest first.
+	Page = store.Page
+	// Range is a span of time, both ends excluded; a zero end is open.
+	Range = store.Range
+	// CatalogFilter narrows the lists of triggers and auth methods.
+	CatalogFilter = store.CatalogFilter
+	// SetupFilter narrows the lists of deployments, configs and auth configs.
+	SetupFilter = store.SetupFilter
+	// DestinationFilter narrows the list of destinations.
+	DestinationFilter = store.DestinationFilter
+	// CallbackFilter narrows the list of callbacks.
+	CallbackFilter = store.CallbackFilter
+	// InstanceFilter narrows the list of a callback's instances.
+	InstanceFilter = store.InstanceFilter
+	// EventFilter narrows the list of a callback's events.
+	EventFilter = store.EventFilter
+	// NotificationFilter narrows the list of a callback's notifications.
 	NotificationFilter = store.NotificationFilter
 
+	// APIKey is a key to the HTTP API, without its secret.
 	APIKey = store.APIKey
 )
 
@@ -58,6 +86,6 @@ type List[T any] = store.List[T]
 
 // Scopes of a destination.
 const (
-	ScopeAll      = store.ScopeAll
-	ScopeSelected = store.ScopeSelected
+	ScopeAll      = store.ScopeAll      // every callback, also those made later
+	ScopeSelected = store.ScopeSelected // those that name it
 )

@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -55,6 +56,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
 		return nil, fmt.Errorf("open %s: its folder does not exist", path)
 	}
+	if file, err := os.Stat(path); err == nil && file.IsDir() {
+		return nil, fmt.Errorf("open %s: it is a folder, not a file", path)
+	}
 	l, err := lock(path)
 	if err != nil {
 		return nil, err
@@ -67,6 +71,15 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, o Options) error {
+	// A new file is the owner's alone, which SQLite would not see to; it is empty until the
+	// schema is made. SQLite gives its other files the same mode.
+	file, err := os.OpenFile(o.Path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		err = file.Close()
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
 	key, err := migrate(ctx, o)
 	if err != nil {
 		return err
