@@ -227,7 +227,8 @@ CREATE INDEX instance_config ON instance (config_seq);
 CREATE INDEX instance_auth_config ON instance (auth_config_seq) WHERE auth_config_seq IS NOT NULL;
 
 -- One watched thing. It is polled if and only if next_poll_at is not null; a trigger that its callback
--- no longer names stays as a row (enabled = 0), so that its state is there when it is named again.
+-- no longer names stays as a row (enabled = 0), so that its state is there when it is named again. The
+-- revision counts changes of what it polls with: a poll that was begun before one does not count.
 CREATE TABLE instance_trigger (
   seq                  INTEGER PRIMARY KEY,
   id                   TEXT NOT NULL UNIQUE,
@@ -236,6 +237,7 @@ CREATE TABLE instance_trigger (
   enabled              INTEGER NOT NULL CHECK (enabled IN (0, 1)),
   status               TEXT NOT NULL CHECK (status IN ('active', 'paused', 'failing')),
   baseline             TEXT NOT NULL CHECK (baseline IN ('emit', 'skip', 'done')),
+  revision             INTEGER NOT NULL,
   state                BLOB,
   next_poll_at         INTEGER,
   last_polled_at       INTEGER,

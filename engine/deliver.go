@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -29,6 +30,8 @@ type deliverer struct {
 	ready     []*lane // in turn: lanes with a queue and room for an attempt
 	attempts  int     // workers
 	endpoints map[int64]*endpoint
+	changes   int   // of destinations, since the start: what was read before one is old
+	lastRead  int64 // the highest row number of a notification that was read from the table
 }
 
 func newDeliverer(e *Engine) *deliverer {
@@ -98,9 +101,12 @@ func (d *deliverer) offer(deliveries []store.Delivery) {
 		return // the next start finds them in the table
 	}
 	wake := false
+	now := d.e.now()
 	for _, n := range deliveries {
 		l := d.lane(n.DestinationSeq)
-		if l.ended != nil || !l.push(n) {
+		// Between their commit and now, the reader may have found them, and they may have been
+		// delivered even: then they are the reader's. And what waits in the table goes first.
+		if n.Seq <= d.lastRead || l.behind(now) || l.ended != nil || !l.push(n) {
 			l.lookAt(n.CreatedAt)
 			d.due.place(l)
 			wake = true
@@ -199,9 +205,17 @@ func (d *deliverer) attempt(n store.Delivery) (answered bool) {
 		return false
 	}
 	if p.Status != "active" {
-		d.endLane(n.DestinationSeq, endedFailure(p.Destination))
+		d.endLane(n.DestinationSeq, p.EndedFailure())
 		d.putBack(n)
 		return true
+	}
+	if n.Output == nil {
+		found, err := d.e.store.Deliveries(d.work, []int64{n.Seq}, math.MaxInt64)
+		if err != nil || len(found) == 0 {
+			d.postpone(n)
+			return true
+		}
+		n = found[0]
 	}
 	number := n.AttemptCount + 1
 	started, clock := d.e.now(), time.Now()
@@ -228,22 +242,13 @@ func (d *deliverer) attempt(n store.Delivery) (answered bool) {
 		d.recorder.gone(p.ID, n.DestinationSeq)
 	}
 	d.recorder.record(n.DestinationSeq, o)
-	return r.response != nil || r.failure == nil
-}
-
-// endedFailure is why a destination that is not active gets nothing.
-func endedFailure(p Destination) Failure {
-	message := "the destination is archived"
-	if p.Status == "disabled" {
-		message = "the destination answered 410 Gone and is disabled"
-	}
-	return Failure{Code: "destination_" + p.Status, Message: message}
+	return r.failure == nil || r.response != nil || r.failure.Code == codeFunctionError
 }
 
 // endpoint is a destination as it is now.
 func (d *deliverer) endpoint(seq int64) (*endpoint, error) {
 	d.mu.Lock()
-	p := d.endpoints[seq]
+	p, changes := d.endpoints[seq], d.changes
 	d.mu.Unlock()
 	if p != nil {
 		return p, nil
@@ -260,7 +265,9 @@ func (d *deliverer) endpoint(seq int64) (*endpoint, error) {
 	if len(d.endpoints) >= maxEndpoints {
 		clear(d.endpoints)
 	}
-	d.endpoints[seq] = p
+	if d.changes == changes {
+		d.endpoints[seq] = p
+	}
 	return p, nil
 }
 
@@ -273,6 +280,7 @@ func (d *deliverer) refresh() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	clear(d.endpoints)
+	d.changes++
 	now := d.e.now()
 	for _, l := range d.lanes {
 		l.lookAt(now)
@@ -324,6 +332,7 @@ func (d *deliverer) endLane(destination int64, f Failure) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.endpoints, destination)
+	d.changes++
 	l := d.lane(destination)
 	l.end(f)
 	l.lookAt(d.e.now())

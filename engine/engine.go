@@ -49,9 +49,10 @@ type Engine struct {
 	poller    *poller
 	deliverer *deliverer
 
-	mu    sync.Mutex // over the life cycle
-	state lifeState
-	stop  func(context.Context) error
+	mu         sync.Mutex // over state and cancelWork
+	state      lifeState
+	cancelWork context.CancelFunc
+	stopped    chan struct{} // closed when everything has stopped
 }
 
 // Open opens the file and makes the declared providers and functions known in it. It
@@ -61,7 +62,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{providers: make(map[string]*declared), options: o, log: o.Logger}
+	e := &Engine{providers: make(map[string]*declared), options: o, log: o.Logger, stopped: make(chan struct{})}
 	e.deliveries, e.polls = o.clients()
 	var rows []store.ProviderDeclaration
 	for _, p := range o.Providers {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -44,6 +43,8 @@ type Message struct {
 	CreatedAt      time.Time       // of the event
 }
 
+const codeFunctionError = "function_error"
+
 func isFunction(url string) bool { return strings.HasPrefix(url, store.FunctionScheme) }
 
 // declareFunctions checks functions and makes the rows' form of them.
@@ -78,20 +79,14 @@ func (e *Engine) call(ctx context.Context, url string, d store.Delivery, attempt
 		r.failure = &Failure{Code: "function_missing", Message: "this program has no " + url}
 		return r
 	}
-	err := func() (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				e.log.ErrorContext(ctx, "a function panicked", "destination", url, "panic", p, "stack", string(debug.Stack()))
-				err = fmt.Errorf("panic: %v", p)
-			}
-		}()
-		return f.Handle(ctx, Message{NotificationID: d.NotificationID, Attempt: attempt, EventID: d.EventID, CallbackID: d.CallbackID, InstanceID: d.InstanceID,
+	_, err := guard(ctx, e.log.With(keyDestination, url), func() (struct{}, error) {
+		return struct{}{}, f.Handle(ctx, Message{NotificationID: d.NotificationID, Attempt: attempt, EventID: d.EventID, CallbackID: d.CallbackID, InstanceID: d.InstanceID,
 			TriggerKey: d.TriggerKey, Type: d.Type, SourceID: d.SourceID, Data: d.Output, CreatedAt: d.CreatedAt})
-	}()
+	})
 	if err == nil {
 		return r
 	}
-	r.failure = &Failure{Code: "function_error", Message: shorten(err.Error())}
+	r.failure = &Failure{Code: codeFunctionError, Message: shorten(err.Error())}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
 		r.failure.Code = "timeout"
 	}

@@ -7,9 +7,14 @@ import (
 	"github.com/callbackd/callbackd/store"
 )
 
-// laneBatch is how many notifications a destination has in memory, waiting or just read.
-// The rest waits in the table.
-const laneBatch = 128
+const (
+	// queuePerAttempt is how many notifications wait in memory for each attempt that a
+	// destination may have at a time. The rest waits in the table.
+	queuePerAttempt = 4
+	// maxQueuedOutput is how many bytes an output may have to wait in memory. A larger one is
+	// read when its turn comes.
+	maxQueuedOutput = 16 << 10
+)
 
 // lane is one destination with open notifications. The table is the truth; a lane holds
 // what of it is in hand, and when to look again.
@@ -40,8 +45,14 @@ func (l *lane) idle() bool {
 
 // wantsReading tells whether the table is to be read once l.due has come.
 func (l *lane) wantsReading() bool {
-	return !l.due.IsZero() && !l.reading && len(l.queue) <= laneBatch/2 && (l.ended == nil || len(l.inHand) == 0)
+	return !l.due.IsZero() && !l.reading && 2*len(l.queue) <= l.room() && (l.ended == nil || len(l.inHand) == 0)
 }
+
+// room is how long the queue may be.
+func (l *lane) room() int { return queuePerAttempt * l.window }
+
+// behind tells whether the table has notifications that come before any new one.
+func (l *lane) behind(now time.Time) bool { return !l.due.IsZero() && !l.due.After(now) }
 
 // lookAt has the table read at t, or earlier if that was planned.
 func (l *lane) lookAt(t time.Time) {
@@ -61,8 +72,11 @@ func (l *lane) end(f Failure) {
 
 // push takes a notification in hand; false if it is already, or there is no room.
 func (l *lane) push(d store.Delivery) bool {
-	if l.inHand[d.Seq] || len(l.queue) >= laneBatch {
+	if l.inHand[d.Seq] || len(l.queue) >= l.room() {
 		return false
+	}
+	if len(d.Output) > maxQueuedOutput {
+		d.Output = nil
 	}
 	l.inHand[d.Seq] = true
 	l.queue = append(l.queue, d)

@@ -18,6 +18,9 @@ const (
 // longer only with a longer timeout of their own; they are then made again.
 const closeTimeout = 20 * time.Second
 
+// stopGrace is how long work that was cut short may take to see it.
+const stopGrace = time.Second
+
 // Start begins to poll and to deliver, and returns. It reads the file first, so that an
 // error of the file is returned here. An engine starts once; ctx is only for starting.
 func (e *Engine) Start(ctx context.Context) error {
@@ -33,35 +36,45 @@ func (e *Engine) Start(ctx context.Context) error {
 		return wrap(err)
 	}
 	e.poller.start(work)
-	e.state = lifeRunning
-	e.stop = func(ctx context.Context) error {
-		defer cancel()
-		hurry := context.AfterFunc(ctx, cancel)
-		defer hurry()
-		// What polls in flight still find stays in the table. Outcomes come last.
-		e.deliverer.halt()
-		e.poller.stop()
-		e.deliverer.stop()
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return nil
-	}
+	e.state, e.cancelWork = lifeRunning, cancel
 	return nil
 }
 
 // Stop takes no more work, lets polls and attempts in flight finish, and records their
 // outcomes. When ctx ends first, they are cut short: such a poll or attempt counts as not
-// made and is made again after the next start, and ctx's error is returned. Stopping an
-// engine that does not run does nothing.
+// made and is made again after the next start, and ctx's error is returned, at the latest
+// a second later, even if foreign code does not heed its context. Stopping an engine that
+// does not run does nothing; stopping it twice waits twice.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.state != lifeRunning {
+	if e.state == lifeNew {
+		e.mu.Unlock()
 		return nil
 	}
-	e.state = lifeStopped
-	return e.stop(ctx)
+	if e.state == lifeRunning {
+		e.state = lifeStopped
+		go func() { // awaited below, unless foreign code hangs
+			defer close(e.stopped)
+			defer e.cancelWork()
+			// What polls in flight still find stays in the table. Outcomes come last.
+			e.deliverer.halt()
+			e.poller.stop()
+			e.deliverer.stop()
+		}()
+	}
+	e.mu.Unlock()
+	select {
+	case <-e.stopped:
+		return nil
+	case <-ctx.Done():
+	}
+	e.cancelWork()
+	select {
+	case <-e.stopped:
+	case <-time.After(stopGrace):
+		e.log.Error("a provider or function does not heed its context; it is left behind")
+	}
+	return context.Cause(ctx)
 }
 
 // Run starts the engine, waits until ctx ends, and stops it, giving work in flight 20 s.

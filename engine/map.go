@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -16,8 +18,10 @@ import (
 	"github.com/callbackd/callbackd/store"
 )
 
-// mapBatch is how many inputs are mapped again at a time.
-const mapBatch = 50
+const (
+	mapBatch   = 50 // inputs to be mapped again that are read at a time
+	mapWorkers = 8  // of which so many are mapped at a time
+)
 
 // unmappedType is the type of an event whose input could not be mapped.
 const unmappedType = "unmapped"
@@ -50,11 +54,11 @@ func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Sou
 	if err == nil {
 		err = checkMapped(m)
 	}
-	if json.Valid(input) {
+	if json.Valid(input) && len(input) <= maxOutput {
 		item.Input = compact(input)
 	}
 	if err == nil {
-		item.Type, item.SourceID, item.Output = m.Type, m.SourceID, orNull(compact(m.Output))
+		item.Type, item.SourceID, item.Output = m.Type, m.SourceID, asObject(compact(m.Output))
 		return item
 	}
 	// Its source will give the same input again; a name made of its content lets that be known.
@@ -76,6 +80,8 @@ func checkMapped(m Mapped) error {
 		return Permanent(fmt.Errorf("the mapping gave a type of over %d characters, or with control characters", maxType))
 	case !plainText(m.SourceID, maxSourceID):
 		return Permanent(fmt.Errorf("the mapping gave a source_id of over %d characters, or with NUL", maxSourceID))
+	case len(m.Output) > maxOutput:
+		return Permanent(fmt.Errorf("the mapping gave an output of %d bytes, more than 1 MiB", len(m.Output)))
 	case m.Output != nil && !json.Valid(m.Output):
 		return Permanent(errors.New("the mapping gave an output that is not JSON"))
 	}
@@ -86,11 +92,15 @@ func plainText(s string, limit int) bool {
 	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= limit && !strings.ContainsRune(s, 0)
 }
 
-func orNull(value json.RawMessage) json.RawMessage {
-	if value == nil {
-		return json.RawMessage("null")
+// asObject makes an object of a compact JSON text that is none: outputs are objects.
+func asObject(value json.RawMessage) json.RawMessage {
+	switch {
+	case len(value) == 0 || string(value) == "null":
+		return json.RawMessage("{}")
+	case value[0] == '{':
+		return value
 	}
-	return value
+	return json.RawMessage(`{"value":` + string(value) + `}`)
 }
 
 // unmapped says of a poll, whose source is well, that some of what it found cannot be
@@ -159,15 +169,22 @@ func (p *poller) mapAgain(loop, work context.Context) {
 			p.e.log.ErrorContext(loop, "inputs to be mapped again could not be read", keyError, err)
 			return
 		}
+		var failed atomic.Bool
+		var group sync.WaitGroup
+		slots := make(chan struct{}, mapWorkers)
 		for _, m := range due {
-			if loop.Err() != nil {
-				return
-			}
-			if err := p.mapEvent(work, m); err != nil {
-				retryAt = p.e.now().Add(storeRetry)
-				p.e.log.ErrorContext(loop, "an input could not be mapped again", keyError, err)
-				return
-			}
+			slots <- struct{}{}
+			group.Go(func() {
+				defer func() { <-slots }()
+				if loop.Err() == nil && !p.mapOrPostpone(work, m) {
+					failed.Store(true)
+				}
+			})
+		}
+		group.Wait()
+		if failed.Load() {
+			retryAt = p.e.now().Add(storeRetry)
+			return
 		}
 		if len(due) < mapBatch {
 			break
@@ -178,6 +195,18 @@ func (p *poller) mapAgain(loop, work context.Context) {
 		next = p.e.now().Add(storeRetry)
 	}
 	retryAt = next
+}
+
+// mapOrPostpone tells whether the event is out of the way: one that cannot even be tried
+// must not hold up the others.
+func (p *poller) mapOrPostpone(ctx context.Context, m store.Mapping) bool {
+	err := p.mapEvent(ctx, m)
+	if err == nil {
+		return true
+	}
+	until := p.e.now().Add(mapDelays[len(mapDelays)-1])
+	p.e.log.ErrorContext(ctx, "an input could not be mapped again", keyError, err, keyNext, until)
+	return p.e.store.PostponeMapping(context.WithoutCancel(ctx), m.EventSeq, until) == nil
 }
 
 func (p *poller) mapEvent(ctx context.Context, m store.Mapping) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -102,7 +101,7 @@ func (p *poller) tick(loop, work context.Context) {
 			p.more = true
 		default:
 			p.inFlight[seq] = true
-			p.wg.Go(func() { p.run(work, seq) })
+			p.wg.Go(func() { p.run(loop, work, seq) })
 		}
 		p.mu.Unlock()
 	}
@@ -114,8 +113,9 @@ func (p *poller) setMore(more bool) {
 	p.mu.Unlock()
 }
 
-// run polls one trigger and records what came of it.
-func (p *poller) run(ctx context.Context, seq int64) {
+// run polls one trigger and records what came of it. loop ends the pause after a failure of
+// the store, ctx the poll.
+func (p *poller) run(loop, ctx context.Context, seq int64) {
 	recorded := p.poll(ctx, seq)
 	release := func() {
 		p.mu.Lock()
@@ -132,7 +132,11 @@ func (p *poller) run(ctx context.Context, seq int64) {
 	}
 	// The store could not take it: the trigger is due still, but asking its source again at
 	// once would help nobody.
-	time.AfterFunc(storeRetry, release)
+	select {
+	case <-loop.Done():
+	case <-time.After(storeRetry):
+	}
+	release()
 }
 
 // storeRetry is the pause after the store was unable to write.
@@ -183,6 +187,7 @@ func (p *poller) poll(ctx context.Context, seq int64) (recorded bool) {
 		log.ErrorContext(ctx, "a poll could not be recorded, its source will be asked again", keyError, err)
 		return false
 	}
+	p.e.deliverer.offer(out.Deliveries)
 	p.planMapping(items)
 	level := slog.LevelDebug
 	attrs := []slog.Attr{slog.Int("inputs", len(found.Inputs)), slog.Int("events", out.Events), slog.Duration(keyDuration, done.Sub(now)), slog.Time(keyNext, record.NextPollAt)}
@@ -200,7 +205,6 @@ func (p *poller) poll(ctx context.Context, seq int64) (recorded bool) {
 		attrs = append(attrs, slog.Bool("dropped", true))
 	}
 	log.LogAttrs(ctx, level, "polled", attrs...)
-	p.e.deliverer.offer(out.Deliveries)
 	return true
 }
 
@@ -258,15 +262,4 @@ func (e *Engine) source(t store.PollTarget, now time.Time, log *slog.Logger) (*T
 		return nil, s, Permanent(fmt.Errorf("provider %s no longer has a trigger %s", t.ProviderIdentifier, t.TriggerKey))
 	}
 	return trigger, s, nil
-}
-
-// guard calls a provider's code, whose panic is an error.
-func guard[T any](ctx context.Context, log *slog.Logger, call func() (T, error)) (out T, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			log.ErrorContext(ctx, "a provider panicked", "panic", r, "stack", string(debug.Stack()))
-			err = fmt.Errorf("the provider panicked: %v", r)
-		}
-	}()
-	return call()
 }

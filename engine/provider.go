@@ -110,5 +110,5 @@ type MapRequest struct {
 type Mapped struct {
 	Type     string          `json:"type"`      // such as "invoice.paid"; required
 	SourceID string          `json:"source_id"` // the source's own id of it; required, an instance trigger makes one event of each
-	Output   json.RawMessage `json:"output"`    // a JSON object or any other JSON value; nil: null
+	Output   json.RawMessage `json:"output"`    // a JSON object of at most 1 MiB; another value becomes {"value": ...}, nil {}
 }

@@ -61,7 +61,7 @@ func (d *deliverer) readLane(ctx context.Context, l *lane) {
 	p, err := d.endpoint(l.destination)
 	if err == nil && p.Status != "active" {
 		d.mu.Lock()
-		l.end(endedFailure(p.Destination))
+		l.end(p.EndedFailure())
 		busy := len(l.inHand) > 0
 		d.mu.Unlock()
 		if busy {
@@ -72,9 +72,9 @@ func (d *deliverer) readLane(ctx context.Context, l *lane) {
 	} else if err == nil {
 		d.mu.Lock()
 		l.ended = nil
-		inHand := len(l.inHand)
+		limit := len(l.inHand) + max(1, l.room()-len(l.queue))
 		d.mu.Unlock()
-		found, again, err = d.fetch(ctx, l, inHand)
+		found, again, err = d.fetch(ctx, l, limit)
 	}
 	if err != nil {
 		again = d.e.now().Add(storeRetry)
@@ -98,8 +98,7 @@ func (d *deliverer) readLane(ctx context.Context, l *lane) {
 
 // fetch reads what is due and not in hand, and when to look again. What is in hand is in
 // front in the table still, so that much more is asked for.
-func (d *deliverer) fetch(ctx context.Context, l *lane, inHand int) (found []store.Delivery, again time.Time, err error) {
-	limit := inHand + laneBatch/2
+func (d *deliverer) fetch(ctx context.Context, l *lane, limit int) (found []store.Delivery, again time.Time, err error) {
 	open, err := d.e.store.OpenNotifications(ctx, l.destination, limit)
 	if err != nil {
 		return nil, again, err
@@ -111,6 +110,7 @@ func (d *deliverer) fetch(ctx context.Context, l *lane, inHand int) (found []sto
 	var seqs []int64
 	d.mu.Lock()
 	for _, o := range open {
+		d.lastRead = max(d.lastRead, o.Seq)
 		if l.inHand[o.Seq] {
 			continue
 		}
@@ -124,18 +124,23 @@ func (d *deliverer) fetch(ctx context.Context, l *lane, inHand int) (found []sto
 	if len(seqs) == 0 {
 		return nil, again, nil
 	}
-	found, err = d.e.store.Deliveries(ctx, seqs)
+	found, err = d.e.store.Deliveries(ctx, seqs, maxQueuedOutput)
 	return found, again, err
 }
 
 // fail ends the open notifications of a destination that takes nothing more.
 func (d *deliverer) fail(ctx context.Context, l *lane) error {
 	for ctx.Err() == nil {
-		n, err := d.e.store.FailNotifications(ctx, d.e.now(), l.destination, *l.ended, endBatch)
+		ended, err := d.e.store.FailNotifications(ctx, d.e.now(), l.destination, endBatch)
 		if err != nil {
 			return err
 		}
-		if n < endBatch {
+		d.mu.Lock()
+		for _, seq := range ended {
+			d.lastRead = max(d.lastRead, seq)
+		}
+		d.mu.Unlock()
+		if len(ended) < endBatch {
 			break
 		}
 	}

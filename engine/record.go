@@ -82,20 +82,21 @@ func (r *recorder) write(work context.Context, batch []recorded) {
 			outcomes = append(outcomes, b.outcome)
 			continue
 		}
-		r.retry(work, "a destination that is gone could not be disabled", func() error {
+		r.retry(work, func() error {
 			_, err := r.e.store.EndDestination(ctx, r.e.now(), b.gone, "disabled")
 			return err
 		})
 		r.e.log.WarnContext(work, "a destination answered 410 Gone and is disabled: what waits for it fails", keyDestination, b.gone)
-		r.d.endLane(b.destination, endedFailure(Destination{Status: "disabled"}))
+		r.d.endLane(b.destination, Destination{Status: "disabled"}.EndedFailure())
 	}
-	stored := len(outcomes) == 0 || r.retry(work, "outcomes could not be recorded", func() error { return r.e.store.RecordOutcomes(ctx, r.e.now(), outcomes) })
+	stored := r.retry(work, func() error { return r.e.store.RecordOutcomes(ctx, r.e.now(), outcomes) })
 	for _, b := range batch {
 		if b.gone != "" {
 			continue
 		}
 		next := b.outcome.NextAttemptAt
-		if !stored {
+		// Should one of them be what the store refuses, the others need not suffer.
+		if !stored && !r.retry(work, func() error { return r.e.store.RecordOutcomes(ctx, r.e.now(), []store.Outcome{b.outcome}) }) {
 			next = r.e.now().Add(storeRetry)
 		}
 		r.d.settle(b.destination, b.outcome.Seq, next)
@@ -104,13 +105,13 @@ func (r *recorder) write(work context.Context, batch []recorded) {
 
 // retry runs a write until it succeeds, as long as the fault is the store's and we are not
 // being stopped.
-func (r *recorder) retry(work context.Context, what string, write func() error) bool {
+func (r *recorder) retry(work context.Context, write func() error) bool {
 	for {
 		err := write()
 		if err == nil {
 			return true
 		}
-		r.e.log.ErrorContext(work, what, keyError, err)
+		r.e.log.ErrorContext(work, "outcomes could not be recorded", keyError, err)
 		if !errors.Is(err, store.ErrUnavailable) {
 			return false
 		}

@@ -113,6 +113,7 @@ func TestNextPollAfterFailure(t *testing.T) {
 		{time.Second, 13, 0, time.Hour},
 		{time.Minute, 1000, 0, time.Hour},
 		{2 * time.Hour, 9, 0, 2 * time.Hour},
+		{365 * 24 * time.Hour, 16, 0, 365 * 24 * time.Hour},
 		{time.Minute, 3, 5 * time.Minute, 5 * time.Minute},
 		{time.Minute, 3, 1000 * time.Hour, 24 * time.Hour},
 	} {

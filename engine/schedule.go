@@ -33,7 +33,7 @@ func nextPollAfterFailure(now time.Time, interval time.Duration, failures int, a
 		return now.Add(min(max(asked, time.Second), maxPollRetryAfter))
 	}
 	delay := max(interval, maxBackOff) // an interval of over an hour is not shortened
-	if shift := failures - 1; shift < 16 && interval<<shift < delay {
+	if shift := failures - 1; shift < 16 && interval <= delay>>shift {
 		delay = interval << shift
 	}
 	return now.Add(delay + time.Duration(float64(delay)*pollJitter*(2*random-1))).Truncate(time.Second)

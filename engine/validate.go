@@ -105,7 +105,7 @@ func (c *checker) oneOf(value string, allowed []string, path ...string) {
 		}
 	}
 	c.fields = append(c.fields, FieldError{Code: "invalid_enum", Message: "must be one of " + strings.Join(allowed, ", "), Path: path,
-		Expected: strings.Join(allowed, "|"), Received: value})
+		Expected: strings.Join(allowed, "|"), Received: excerpt(value)})
 }
 
 // url takes an absolute http or https URL without user info: a password in it would be
@@ -179,6 +179,7 @@ func wrap(err error) error {
 		return nil
 	}
 	if e, ok := errors.AsType[*store.NotFoundError](err); ok {
+		e := &store.NotFoundError{Entity: e.Entity, ID: excerpt(e.ID), That: e.That}
 		return &Error{Code: CodeNotFound, Message: e.Error(), Entity: e.Entity, ID: e.ID}
 	}
 	if e, ok := errors.AsType[*store.ConflictError](err); ok {
@@ -200,7 +201,7 @@ func wrap(err error) error {
 func invalidReferences(e store.InvalidReferencesError) error {
 	var c checker
 	for _, r := range e {
-		f := FieldError{Received: r.ID}
+		f := FieldError{Received: excerpt(r.ID)}
 		at := strconv.Itoa(r.Index)
 		switch r.Entity {
 		case "provider.trigger":
@@ -213,6 +214,14 @@ func invalidReferences(e store.InvalidReferencesError) error {
 		c.fields = append(c.fields, f)
 	}
 	return invalid(c.fields)
+}
+
+// excerpt is what of an input is said back.
+func excerpt(s string) string {
+	if r := []rune(s); len(r) > 100 {
+		return string(r[:100]) + "..."
+	}
+	return s
 }
 
 // wholeSeconds tells whether d is a whole number of seconds.

@@ -77,19 +77,19 @@ WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance A
 UPDATE instance_trigger SET status = 'paused', next_poll_at = NULL, error_code = @error_code, error_message = @error_message, updated_at = @now
 WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.auth_config_seq = @auth_config_seq);
 
--- It starts again when all that it needs is there.
+-- With a new value, polling starts at once if all that it needs is there.
 
 -- name: ResumeTriggersOfConfig :exec
-UPDATE instance_trigger SET status = 'active', next_poll_at = @now, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @now
-WHERE enabled = 1 AND status <> 'active' AND instance_seq IN (
+UPDATE instance_trigger SET status = 'active', next_poll_at = @now, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @now
+WHERE enabled = 1 AND instance_seq IN (
   SELECT i.seq FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
   JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
   WHERE i.config_seq = @config_seq AND i.status = 'attached' AND c.status = 'active' AND d.status = 'active' AND f.status = 'active'
     AND coalesce(a.status, 'active') = 'active');
 
 -- name: ResumeTriggersOfAuthConfig :exec
-UPDATE instance_trigger SET status = 'active', next_poll_at = @now, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @now
-WHERE enabled = 1 AND status <> 'active' AND instance_seq IN (
+UPDATE instance_trigger SET status = 'active', next_poll_at = @now, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @now
+WHERE enabled = 1 AND instance_seq IN (
   SELECT i.seq FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
   JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
   WHERE i.auth_config_seq = @auth_config_seq AND i.status = 'attached' AND c.status = 'active' AND d.status = 'active' AND f.status = 'active'

@@ -19,10 +19,10 @@ ON CONFLICT DO NOTHING;
 SELECT k.event_seq, e.id FROM event_key AS k LEFT JOIN event AS e ON e.seq = k.event_seq AND e.callback_seq = k.callback_seq AND e.source_id = @source_id
 WHERE k.callback_seq = @callback_seq AND k.key = @key AND k.instance_trigger_seq = 0;
 
--- name: RecordMapping :execrows
+-- name: RecordMapping :exec
 UPDATE event SET type = @type, source_id = @source_id, status = @status, delivery_status = @delivery_status, destination_count = @destination_count,
   error_code = @error_code, error_message = @error_message, map_attempts = map_attempts + 1, next_map_at = @next_map_at, updated_at = @now
-WHERE seq = @seq AND next_map_at IS NOT NULL;
+WHERE seq = @seq;
 
 -- name: SetOutput :exec
 UPDATE event_payload SET output = @output WHERE event_seq = @event_seq;

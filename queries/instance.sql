@@ -29,13 +29,13 @@ WHERE enabled = 1 AND instance_seq IN (SELECT value FROM json_each(CAST(@seqs AS
 ORDER BY seq;
 
 -- name: EnableInstanceTrigger :execrows
-UPDATE instance_trigger SET enabled = 1, status = 'active', next_poll_at = @now, consecutive_failures = 0,
+UPDATE instance_trigger SET enabled = 1, status = 'active', next_poll_at = @now, revision = revision + 1, consecutive_failures = 0,
   error_code = NULL, error_message = NULL, updated_at = @now
 WHERE instance_seq = @instance_seq AND provider_trigger_seq = @provider_trigger_seq;
 
 -- name: InsertInstanceTrigger :exec
-INSERT INTO instance_trigger (id, instance_seq, provider_trigger_seq, enabled, status, baseline, next_poll_at, consecutive_failures, created_at, updated_at)
-VALUES (@id, @instance_seq, @provider_trigger_seq, 1, 'active', @baseline, @now, 0, @now, @now);
+INSERT INTO instance_trigger (id, instance_seq, provider_trigger_seq, enabled, status, baseline, revision, next_poll_at, consecutive_failures, created_at, updated_at)
+VALUES (@id, @instance_seq, @provider_trigger_seq, 1, 'active', @baseline, 0, @now, 0, @now, @now);
 
 -- name: DisableInstanceTriggers :exec
 UPDATE instance_trigger SET enabled = 0, next_poll_at = NULL, updated_at = @now
@@ -48,7 +48,8 @@ UPDATE instance_trigger SET next_poll_at = NULL, updated_at = @now WHERE instanc
 UPDATE instance_trigger SET next_poll_at = NULL, updated_at = @now
 WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);
 
--- A shorter interval holds from now on, not only after the poll that the longer one had planned.
+-- A shorter interval holds from now on, not only after the poll that the longer one had planned, or
+-- that is just being made.
 -- name: HastenPolls :exec
-UPDATE instance_trigger SET next_poll_at = CAST(@latest AS INTEGER), updated_at = @now
-WHERE next_poll_at > CAST(@latest AS INTEGER) AND status = 'active' AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);
+UPDATE instance_trigger SET next_poll_at = min(next_poll_at, CAST(@latest AS INTEGER)), revision = revision + 1, updated_at = @now
+WHERE next_poll_at IS NOT NULL AND status = 'active' AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);

@@ -15,9 +15,11 @@ SELECT n.seq, CAST(n.next_attempt_at AS INTEGER) AS next_attempt_at FROM notific
 WHERE n.destination_seq = @destination_seq AND n.next_attempt_at IS NOT NULL
 ORDER BY n.next_attempt_at, n.seq LIMIT @max_rows;
 
+-- Outputs that are larger than max_output are null.
 -- name: DeliveriesBySeq :many
 SELECT n.seq, n.id, n.event_seq, n.destination_seq, n.attempt_count, e.id AS event_id, e.type, e.source_id, e.created_at,
-  c.id AS callback_id, i.id AS instance_id, pt.key AS trigger_key, p.output
+  c.id AS callback_id, i.id AS instance_id, pt.key AS trigger_key,
+  CAST(CASE WHEN length(p.output) <= CAST(@max_output AS INTEGER) THEN p.output END AS BLOB) AS output
 FROM notification AS n
 JOIN event AS e ON e.seq = n.event_seq
 JOIN event_payload AS p ON p.event_seq = n.event_seq
@@ -31,11 +33,12 @@ WHERE n.next_attempt_at IS NOT NULL AND n.seq IN (SELECT value FROM json_each(CA
 INSERT INTO attempt (id, notification_seq, attempt_number, status, error_code, error_message, status_code, response_headers, response_body, started_at, duration_ms)
 VALUES (@id, @notification_seq, @attempt_number, @status, @error_code, @error_message, @status_code, @response_headers, @response_body, @started_at, @duration_ms);
 
--- An outcome holds only for a notification that is still open: no attempt counts after an end.
+-- An outcome holds only for a notification that is still open, and only for its next attempt: none
+-- counts after an end, and none twice.
 -- name: RecordOutcome :execrows
 UPDATE notification SET status = @status, attempt_count = @attempt_count, next_attempt_at = @next_attempt_at, last_attempt_at = @last_attempt_at,
   error_code = @error_code, error_message = @error_message, updated_at = @now
-WHERE seq = @seq AND next_attempt_at IS NOT NULL;
+WHERE seq = @seq AND next_attempt_at IS NOT NULL AND attempt_count = @attempt_count - 1;
 
 -- name: CountOutcome :exec
 UPDATE event SET success_count = success_count + @successes, failure_count = failure_count + @failures,

@@ -5,7 +5,7 @@ WHERE t.next_poll_at IS NOT NULL AND t.next_poll_at <= @now
 ORDER BY t.next_poll_at LIMIT @max_rows;
 
 -- name: PollTarget :one
-SELECT t.seq, t.id, t.instance_seq, t.baseline, t.state, t.next_poll_at, t.consecutive_failures,
+SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision, t.state, t.next_poll_at, t.consecutive_failures,
   i.id AS instance_id, i.callback_seq, c.id AS callback_id, c.poll_interval_seconds_override,
   t.provider_trigger_seq, pt.key AS trigger_key, pt.interval_seconds, p.identifier AS provider_identifier,
   cfg.id AS config_id, cfg.value AS config_value, ac.id AS auth_config_id, ac.value AS auth_value, m.key AS auth_method_key
@@ -19,17 +19,18 @@ LEFT JOIN provider_auth_config AS ac ON ac.seq = i.auth_config_seq
 LEFT JOIN provider_auth_method AS m ON m.seq = ac.auth_method_seq
 WHERE t.seq = @seq;
 
--- Both poll outcomes hold only for a trigger that is still polled: one that was detached meanwhile keeps its state.
+-- Both poll outcomes hold only for a trigger that is still polled, and with what it was polled with: one
+-- that was detached or changed meanwhile keeps its state.
 
 -- name: RecordPollSuccess :execrows
 UPDATE instance_trigger SET state = @state, baseline = 'done', status = 'active', next_poll_at = @next_poll_at, last_polled_at = @last_polled_at,
   consecutive_failures = 0, error_code = @error_code, error_message = @error_message, updated_at = @last_polled_at
-WHERE seq = @seq AND next_poll_at IS NOT NULL;
+WHERE seq = @seq AND next_poll_at IS NOT NULL AND revision = @revision;
 
 -- name: RecordPollFailure :execrows
 UPDATE instance_trigger SET status = @status, next_poll_at = @next_poll_at, last_polled_at = @last_polled_at,
   consecutive_failures = consecutive_failures + 1, error_code = @error_code, error_message = @error_message, updated_at = @last_polled_at
-WHERE seq = @seq AND next_poll_at IS NOT NULL;
+WHERE seq = @seq AND next_poll_at IS NOT NULL AND revision = @revision;
 
 -- name: KnownKeys :many
 SELECT CAST(j.value AS TEXT) AS hex FROM json_each(CAST(@keys AS TEXT)) AS j
@@ -44,3 +45,6 @@ ORDER BY e.next_map_at LIMIT @max_rows;
 
 -- name: NextMapping :one
 SELECT CAST(coalesce(min(e.next_map_at), 0) AS INTEGER) FROM event AS e WHERE e.next_map_at IS NOT NULL;
+
+-- name: PostponeMapping :exec
+UPDATE event SET next_map_at = @next_map_at WHERE seq = @seq AND next_map_at IS NOT NULL;

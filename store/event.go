@@ -47,8 +47,8 @@ type Delivery struct {
 	TriggerKey     string
 	Type           string
 	SourceID       string
-	Output         json.RawMessage
-	CreatedAt      time.Time // of the event
+	Output         json.RawMessage // nil: not loaded
+	CreatedAt      time.Time       // of the event
 }
 
 // NewEvent is an event of the host's own.

@@ -20,7 +20,7 @@ func TestPublish(t *testing.T) {
 		p := must(f.Publish(t.Context(), day, f.callback.ID, n))(t)
 		equal(t, "event", f.event(p.EventID), store.Event{ID: p.EventID, CallbackID: f.callback.ID, TriggerKey: store.PublishedTriggerKey, Type: "thing.made",
 			SourceID: "a", Input: n.Input, Output: n.Output, Status: "succeeded", DeliveryStatus: "pending", DestinationCount: 1, CreatedAt: day, UpdatedAt: day})
-		d := must(f.Deliveries(t.Context(), []int64{p.Deliveries[0].Seq}))(t)
+		d := must(f.Deliveries(t.Context(), []int64{p.Deliveries[0].Seq}, 1<<20))(t)
 		equal(t, "deliveries", p.Deliveries, d)
 		equal(t, "delivery", []any{d[0].EventID, d[0].TriggerKey, d[0].SourceID, string(d[0].Output), d[0].AttemptCount, d[0].CreatedAt},
 			[]any{p.EventID, "publish", "a", `{"out":1}`, 0, day})

@@ -67,7 +67,8 @@ type Outcome struct {
 }
 
 // RecordOutcomes stores attempts, the notifications' states and their events' counts, in
-// one transaction. An outcome of a notification that has ended meanwhile is dropped.
+// one transaction. An outcome of a notification that has ended meanwhile, or of an attempt
+// that is recorded already, is dropped.
 func (s *Store) RecordOutcomes(ctx context.Context, now time.Time, outcomes []Outcome) error {
 	return s.write(ctx, func(tx *tx) error {
 		for _, o := range outcomes {
@@ -117,10 +118,25 @@ func (tx *tx) recordOutcome(now int64, o Outcome) error {
 	return tx.q.CountOutcome(tx.ctx, count)
 }
 
-// FailNotifications ends at most limit of a destination's open notifications, because of
-// f, and tells how many there were.
-func (s *Store) FailNotifications(ctx context.Context, now time.Time, destination int64, f Failure, limit int) (ended int, err error) {
+// EndedFailure is why a destination that is not active gets nothing.
+func (d Destination) EndedFailure() Failure {
+	message := "the destination is archived"
+	if d.Status == "disabled" {
+		message = "the destination answered 410 Gone and is disabled"
+	}
+	return Failure{Code: "destination_" + d.Status, Message: message}
+}
+
+// FailNotifications ends at most limit of the open notifications of a destination that is
+// not active, and returns their row numbers. Of one that is active, by now, it ends none.
+func (s *Store) FailNotifications(ctx context.Context, now time.Time, destination int64, limit int) (ended []int64, err error) {
 	err = s.write(ctx, func(tx *tx) error {
+		ended = nil
+		d, err := tx.destination(destination)
+		if err != nil || d.Status == "active" {
+			return err
+		}
+		f := d.EndedFailure()
 		rows, err := tx.q.OpenNotificationEvents(tx.ctx, destination, int64(limit))
 		if err != nil {
 			return err
@@ -132,8 +148,8 @@ func (s *Store) FailNotifications(ctx context.Context, now time.Time, destinatio
 			if err := tx.q.CountOutcome(tx.ctx, db.CountOutcomeParams{Seq: r.EventSeq, Failures: 1, Now: ms(now)}); err != nil {
 				return err
 			}
+			ended = append(ended, r.Seq)
 		}
-		ended = len(rows)
 		return nil
 	})
 	return ended, err
@@ -174,9 +190,9 @@ func (s *Store) OpenNotifications(ctx context.Context, destination int64, limit 
 }
 
 // Deliveries loads open notifications by row number, in any order; those that have ended
-// are left out.
-func (s *Store) Deliveries(ctx context.Context, seqs []int64) ([]Delivery, error) {
-	rows, err := s.read.DeliveriesBySeq(ctx, seqsJSON(seqs))
+// are left out. An output of over maxOutput bytes is left nil.
+func (s *Store) Deliveries(ctx context.Context, seqs []int64, maxOutput int64) ([]Delivery, error) {
+	rows, err := s.read.DeliveriesBySeq(ctx, maxOutput, seqsJSON(seqs))
 	if err != nil {
 		return nil, err
 	}

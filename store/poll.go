@@ -27,7 +27,8 @@ type PollTarget struct {
 	DueAt               time.Time // zero: it is not polled
 	ConsecutiveFailures int
 
-	trigger int64 // row number of the provider's trigger
+	trigger  int64 // row number of the provider's trigger
+	revision int64 // of what it is polled with
 }
 
 // DuePolls are the row numbers of at most limit triggers that are due, longest due
@@ -44,7 +45,7 @@ func (s *Store) PollTarget(ctx context.Context, seq int64) (PollTarget, error) {
 	}
 	t := PollTarget{Seq: seq, ID: r.ID, InstanceID: r.InstanceID, CallbackID: r.CallbackID, ProviderIdentifier: r.ProviderIdentifier, TriggerKey: r.TriggerKey,
 		State: r.State, SkipBaseline: r.Baseline == "skip", Interval: pollInterval(r.PollIntervalSecondsOverride, r.IntervalSeconds),
-		DueAt: fromMSPtr(r.NextPollAt), ConsecutiveFailures: int(r.ConsecutiveFailures), trigger: r.ProviderTriggerSeq}
+		DueAt: fromMSPtr(r.NextPollAt), ConsecutiveFailures: int(r.ConsecutiveFailures), trigger: r.ProviderTriggerSeq, revision: r.Revision}
 	if t.Config, err = s.sealer.open("config:"+r.ConfigID, r.ConfigValue); err != nil {
 		return t, err
 	}
@@ -78,7 +79,7 @@ type Poll struct {
 type PollRecord struct {
 	Events     int        // stored
 	Deliveries []Delivery // to be made
-	Dropped    bool       // the trigger is polled no longer, and nothing was stored
+	Dropped    bool       // the trigger is polled no longer, or with other settings: nothing was stored
 }
 
 // RecordPoll stores what a poll found: keys, events, notifications, the new state and
@@ -95,7 +96,7 @@ func (s *Store) RecordPoll(ctx context.Context, t PollTarget, p Poll) (out PollR
 	code, message := p.Problem.columns()
 	err = s.write(ctx, func(tx *tx) error {
 		out = PollRecord{}
-		n, err := tx.q.RecordPollSuccess(tx.ctx, db.RecordPollSuccessParams{Seq: t.Seq, State: state, NextPollAt: msPtr(p.NextPollAt), LastPolledAt: msPtr(p.At),
+		n, err := tx.q.RecordPollSuccess(tx.ctx, db.RecordPollSuccessParams{Seq: t.Seq, Revision: t.revision, State: state, NextPollAt: msPtr(p.NextPollAt), LastPolledAt: msPtr(p.At),
 			ErrorCode: code, ErrorMessage: message})
 		if err != nil {
 			return err
@@ -183,14 +184,15 @@ type PollFailure struct {
 	Failure    Failure
 }
 
-// RecordPollFailure stores that a poll failed. The state stays as it was.
+// RecordPollFailure stores that a poll failed. The state stays as it was. A poll that was
+// made with other settings than the trigger has by now does not count.
 func (s *Store) RecordPollFailure(ctx context.Context, t PollTarget, f PollFailure) error {
 	status := "failing"
 	if f.NextPollAt.IsZero() {
 		status = "paused"
 	}
 	return s.write(ctx, func(tx *tx) error {
-		_, err := tx.q.RecordPollFailure(tx.ctx, db.RecordPollFailureParams{Seq: t.Seq, Status: status, NextPollAt: msPtr(f.NextPollAt), LastPolledAt: msPtr(f.At),
+		_, err := tx.q.RecordPollFailure(tx.ctx, db.RecordPollFailureParams{Seq: t.Seq, Revision: t.revision, Status: status, NextPollAt: msPtr(f.NextPollAt), LastPolledAt: msPtr(f.At),
 			ErrorCode: &f.Failure.Code, ErrorMessage: &f.Failure.Message})
 		return err
 	})
@@ -228,6 +230,11 @@ func (s *Store) NextMapping(ctx context.Context) (time.Time, error) {
 	return fromMS(at), nil
 }
 
+// PostponeMapping puts off an event whose mapping cannot be tried.
+func (s *Store) PostponeMapping(ctx context.Context, eventSeq int64, until time.Time) error {
+	return s.write(ctx, func(tx *tx) error { return tx.q.PostponeMapping(tx.ctx, msPtr(until), eventSeq) })
+}
+
 // RecordMapping stores what became of mapping an event again. An event that turns out to
 // be known under its source id already ends as skipped.
 func (s *Store) RecordMapping(ctx context.Context, now time.Time, t PollTarget, m Mapping, item Item) (deliveries []Delivery, err error) {
@@ -236,6 +243,10 @@ func (s *Store) RecordMapping(ctx context.Context, now time.Time, t PollTarget, 
 		r, err := tx.routing(t.CallbackID)
 		if err != nil {
 			return err
+		}
+		rows, err := tx.q.EventsBySeq(tx.ctx, seqsJSON([]int64{m.EventSeq}))
+		if err != nil || len(rows) == 0 || rows[0].Event.NextMapAt == nil {
+			return err // it is mapped, or gone
 		}
 		e := item.row(t, r)
 		if item.Failure == nil {
@@ -256,16 +267,11 @@ func (s *Store) RecordMapping(ctx context.Context, now time.Time, t PollTarget, 
 			delivery = "skipped"
 		}
 		code, message := e.failure.columns()
-		n, err := tx.q.RecordMapping(tx.ctx, db.RecordMappingParams{Seq: m.EventSeq, Type: e.typ, SourceID: e.sourceID, Status: e.status, DeliveryStatus: delivery,
-			DestinationCount: int64(len(destinations)), ErrorCode: code, ErrorMessage: message, NextMapAt: e.nextMapAt, Now: ms(now)})
-		if err != nil || n == 0 {
+		if err := tx.q.RecordMapping(tx.ctx, db.RecordMappingParams{Seq: m.EventSeq, Type: e.typ, SourceID: e.sourceID, Status: e.status, DeliveryStatus: delivery,
+			DestinationCount: int64(len(destinations)), ErrorCode: code, ErrorMessage: message, NextMapAt: e.nextMapAt, Now: ms(now)}); err != nil {
 			return err
 		}
 		if err := tx.q.SetOutput(tx.ctx, e.output, m.EventSeq); err != nil {
-			return err
-		}
-		rows, err := tx.q.EventsBySeq(tx.ctx, seqsJSON([]int64{m.EventSeq}))
-		if err != nil {
 			return err
 		}
 		deliveries, err = tx.insertNotifications(ms(now), r.seq, destinations, Delivery{EventSeq: m.EventSeq, EventID: rows[0].Event.ID, CallbackID: t.CallbackID,

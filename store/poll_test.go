@@ -25,7 +25,7 @@ func TestRecordPoll(t *testing.T) {
 		f := shared.fresh(t)
 		r := f.poll(f.target("made"), `{"n":1}`, "a", "b")
 		equal(t, "events and deliveries", []int{r.Events, len(r.Deliveries)}, []int{2, 2})
-		equal(t, "deliveries", r.Deliveries, must(f.Deliveries(t.Context(), []int64{r.Deliveries[0].Seq, r.Deliveries[1].Seq}))(t))
+		equal(t, "deliveries", r.Deliveries, must(f.Deliveries(t.Context(), []int64{r.Deliveries[0].Seq, r.Deliveries[1].Seq}, 1<<20))(t))
 		e := f.events()[0]
 		equal(t, "event", []string{e.InstanceID, e.TriggerKey, e.SourceID, e.Status, e.DeliveryStatus}, []string{f.instance.ID, "made", "a", "succeeded", "pending"})
 		equal(t, "state", string(f.target("made").State), `{"n":1}`)
@@ -186,7 +186,7 @@ func TestMapping(t *testing.T) {
 		f := setup(t)
 		m := record(f)
 		deliveries := must(f.RecordMapping(t.Context(), day, f.target("made"), m, item("a")))(t)
-		equal(t, "deliveries", deliveries, must(f.Deliveries(t.Context(), []int64{deliveries[0].Seq}))(t))
+		equal(t, "deliveries", deliveries, must(f.Deliveries(t.Context(), []int64{deliveries[0].Seq}, 1<<20))(t))
 		e := f.events()[0]
 		equal(t, "event", []any{e.Status, e.DeliveryStatus, e.SourceID, e.Type, string(e.Output), e.Error == nil, e.DestinationCount},
 			[]any{"succeeded", "pending", "a", "thing.made", `{}`, true, 1})

@@ -102,7 +102,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if s.readers, err = sql.Open("sqlite", readerDSN(o)); err != nil {
 		return err
 	}
-	n := max(4, runtime.GOMAXPROCS(0))
+	n := max(8, runtime.GOMAXPROCS(0)) // the loops read beside a few slow lists
 	s.readers.SetMaxOpenConns(n)
 	s.readers.SetMaxIdleConns(n)
 	s.read, err = db.Prepare(ctx, s.readers)

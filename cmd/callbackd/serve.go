@@ -20,7 +20,8 @@ import (
 const (
 	requestTimeout  = 30 * time.Second // to read a request, and to answer it
 	idleTimeout     = 2 * time.Minute  // of a kept connection
-	shutdownTimeout = 30 * time.Second // for requests, polls and attempts in flight
+	requestsTimeout = 10 * time.Second // at the end, for requests in flight
+	workTimeout     = 20 * time.Second // then for polls and attempts in flight
 )
 
 type serveCommand struct {
@@ -115,13 +116,15 @@ func newServer(h http.Handler, log *slog.Logger) *http.Server {
 
 // stop lets requests finish, then polls and attempts.
 func stop(api *http.Server, eng *engine.Engine) error {
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	requests, cancel := context.WithTimeout(context.Background(), requestsTimeout)
 	defer cancel()
-	err := api.Shutdown(ctx)
+	err := api.Shutdown(requests)
 	if err != nil {
 		err = fmt.Errorf("some requests were cut off: %w", errors.Join(err, api.Close()))
 	}
-	if stopped := eng.Stop(ctx); stopped != nil {
+	work, cancel := context.WithTimeout(context.Background(), workTimeout)
+	defer cancel()
+	if stopped := eng.Stop(work); stopped != nil {
 		err = errors.Join(err, fmt.Errorf("some polls or attempts were cut off, and will be made again: %w", stopped))
 	}
 	return err

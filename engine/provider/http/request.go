@@ -124,5 +124,5 @@ func origin(u *url.URL) string {
 	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 
-// shown is u as an error may show it: a query may hold a secret.
-func shown(u *url.URL) string { return u.Scheme + "://" + u.Host + u.EscapedPath() }
+// shown is u as an error may show it: a path or a query may hold a secret.
+func shown(u *url.URL) string { return u.Scheme + "://" + u.Host }

@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	"github.com/callbackd/callbackd/engine"
+	"github.com/callbackd/callbackd/engine/internal/outbound"
 )
 
 const (
@@ -33,7 +34,8 @@ func statusError(res *nethttp.Response, now time.Time, first bool) error {
 	}
 	switch res.StatusCode {
 	case nethttp.StatusTooManyRequests, nethttp.StatusServiceUnavailable:
-		return engine.RetryAfter(retryAfter(res.Header.Get("Retry-After"), now), err)
+		after, _ := outbound.RetryAfter(res.Header, now, maxRetryAfter)
+		return engine.RetryAfter(after, err)
 	case nethttp.StatusUnauthorized, nethttp.StatusForbidden:
 		return fmt.Errorf("%w (are the credentials of the auth config right?)", err)
 	case nethttp.StatusGone:
@@ -48,20 +50,6 @@ func statusError(res *nethttp.Response, now time.Time, first bool) error {
 		}
 	}
 	return err
-}
-
-// retryAfter reads the header of that name, seconds or a date; 0 when there is none.
-func retryAfter(value string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(strings.TrimSpace(value), 10, 63); err == nil {
-		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
-	} else if errors.Is(err, strconv.ErrRange) {
-		return maxRetryAfter
-	}
-	at, err := nethttp.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	return min(max(at.Sub(now), 0), maxRetryAfter)
 }
 
 // readBody reads a page, up to limit bytes.

@@ -246,6 +246,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.pollableInstancesStmt, err = db.PrepareContext(ctx, pollableInstances); err != nil {
 		return nil, fmt.Errorf("error preparing query PollableInstances: %w", err)
 	}
+	if q.postponeMappingStmt, err = db.PrepareContext(ctx, postponeMapping); err != nil {
+		return nil, fmt.Errorf("error preparing query PostponeMapping: %w", err)
+	}
 	if q.providerByIdentifierStmt, err = db.PrepareContext(ctx, providerByIdentifier); err != nil {
 		return nil, fmt.Errorf("error preparing query ProviderByIdentifier: %w", err)
 	}
@@ -711,6 +714,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing pollableInstancesStmt: %w", cerr)
 		}
 	}
+	if q.postponeMappingStmt != nil {
+		if cerr := q.postponeMappingStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing postponeMappingStmt: %w", cerr)
+		}
+	}
 	if q.providerByIdentifierStmt != nil {
 		if cerr := q.providerByIdentifierStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing providerByIdentifierStmt: %w", cerr)
@@ -974,6 +982,7 @@ type Queries struct {
 	pauseTriggersOfDeploymentStmt  *sql.Stmt
 	pollTargetStmt                 *sql.Stmt
 	pollableInstancesStmt          *sql.Stmt
+	postponeMappingStmt            *sql.Stmt
 	providerByIdentifierStmt       *sql.Stmt
 	providersBySeqStmt             *sql.Stmt
 	publishedEventStmt             *sql.Stmt
@@ -1084,6 +1093,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		pauseTriggersOfDeploymentStmt:  q.pauseTriggersOfDeploymentStmt,
 		pollTargetStmt:                 q.pollTargetStmt,
 		pollableInstancesStmt:          q.pollableInstancesStmt,
+		postponeMappingStmt:            q.postponeMappingStmt,
 		providerByIdentifierStmt:       q.providerByIdentifierStmt,
 		providersBySeqStmt:             q.providersBySeqStmt,
 		publishedEventStmt:             q.publishedEventStmt,

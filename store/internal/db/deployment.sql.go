@@ -460,8 +460,8 @@ func (q *Queries) PauseTriggersOfDeployment(ctx context.Context, arg PauseTrigge
 }
 
 const resumeTriggersOfAuthConfig = `-- name: ResumeTriggersOfAuthConfig :exec
-UPDATE instance_trigger SET status = 'active', next_poll_at = ?1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?1
-WHERE enabled = 1 AND status <> 'active' AND instance_seq IN (
+UPDATE instance_trigger SET status = 'active', next_poll_at = ?1, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?1
+WHERE enabled = 1 AND instance_seq IN (
   SELECT i.seq FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
   JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
   WHERE i.auth_config_seq = ?2 AND i.status = 'attached' AND c.status = 'active' AND d.status = 'active' AND f.status = 'active'
@@ -475,15 +475,15 @@ func (q *Queries) ResumeTriggersOfAuthConfig(ctx context.Context, now *int64, au
 
 const resumeTriggersOfConfig = `-- name: ResumeTriggersOfConfig :exec
 
-UPDATE instance_trigger SET status = 'active', next_poll_at = ?1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?1
-WHERE enabled = 1 AND status <> 'active' AND instance_seq IN (
+UPDATE instance_trigger SET status = 'active', next_poll_at = ?1, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?1
+WHERE enabled = 1 AND instance_seq IN (
   SELECT i.seq FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
   JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
   WHERE i.config_seq = ?2 AND i.status = 'attached' AND c.status = 'active' AND d.status = 'active' AND f.status = 'active'
     AND coalesce(a.status, 'active') = 'active')
 `
 
-// It starts again when all that it needs is there.
+// With a new value, polling starts at once if all that it needs is there.
 func (q *Queries) ResumeTriggersOfConfig(ctx context.Context, now *int64, configSeq int64) error {
 	_, err := q.exec(ctx, q.resumeTriggersOfConfigStmt, resumeTriggersOfConfig, now, configSeq)
 	return err

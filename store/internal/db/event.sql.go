@@ -194,10 +194,10 @@ func (q *Queries) PublishedEvent(ctx context.Context, arg PublishedEventParams) 
 	return i, err
 }
 
-const recordMapping = `-- name: RecordMapping :execrows
+const recordMapping = `-- name: RecordMapping :exec
 UPDATE event SET type = ?1, source_id = ?2, status = ?3, delivery_status = ?4, destination_count = ?5,
   error_code = ?6, error_message = ?7, map_attempts = map_attempts + 1, next_map_at = ?8, updated_at = ?9
-WHERE seq = ?10 AND next_map_at IS NOT NULL
+WHERE seq = ?10
 `
 
 type RecordMappingParams struct {
@@ -213,8 +213,8 @@ type RecordMappingParams struct {
 	Seq              int64
 }
 
-func (q *Queries) RecordMapping(ctx context.Context, arg RecordMappingParams) (int64, error) {
-	result, err := q.exec(ctx, q.recordMappingStmt, recordMapping,
+func (q *Queries) RecordMapping(ctx context.Context, arg RecordMappingParams) error {
+	_, err := q.exec(ctx, q.recordMappingStmt, recordMapping,
 		arg.Type,
 		arg.SourceID,
 		arg.Status,
@@ -226,10 +226,7 @@ func (q *Queries) RecordMapping(ctx context.Context, arg RecordMappingParams) (i
 		arg.Now,
 		arg.Seq,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
+	return err
 }
 
 const setOutput = `-- name: SetOutput :exec

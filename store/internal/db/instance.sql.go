@@ -26,7 +26,7 @@ func (q *Queries) DisableInstanceTriggers(ctx context.Context, arg DisableInstan
 }
 
 const enableInstanceTrigger = `-- name: EnableInstanceTrigger :execrows
-UPDATE instance_trigger SET enabled = 1, status = 'active', next_poll_at = ?1, consecutive_failures = 0,
+UPDATE instance_trigger SET enabled = 1, status = 'active', next_poll_at = ?1, revision = revision + 1, consecutive_failures = 0,
   error_code = NULL, error_message = NULL, updated_at = ?1
 WHERE instance_seq = ?2 AND provider_trigger_seq = ?3
 `
@@ -46,8 +46,8 @@ func (q *Queries) EnableInstanceTrigger(ctx context.Context, arg EnableInstanceT
 }
 
 const hastenPolls = `-- name: HastenPolls :exec
-UPDATE instance_trigger SET next_poll_at = CAST(?1 AS INTEGER), updated_at = ?2
-WHERE next_poll_at > CAST(?1 AS INTEGER) AND status = 'active' AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = ?3)
+UPDATE instance_trigger SET next_poll_at = min(next_poll_at, CAST(?1 AS INTEGER)), revision = revision + 1, updated_at = ?2
+WHERE next_poll_at IS NOT NULL AND status = 'active' AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = ?3)
 `
 
 type HastenPollsParams struct {
@@ -56,7 +56,8 @@ type HastenPollsParams struct {
 	CallbackSeq int64
 }
 
-// A shorter interval holds from now on, not only after the poll that the longer one had planned.
+// A shorter interval holds from now on, not only after the poll that the longer one had planned, or
+// that is just being made.
 func (q *Queries) HastenPolls(ctx context.Context, arg HastenPollsParams) error {
 	_, err := q.exec(ctx, q.hastenPollsStmt, hastenPolls, arg.Latest, arg.Now, arg.CallbackSeq)
 	return err
@@ -92,8 +93,8 @@ func (q *Queries) InsertInstance(ctx context.Context, arg InsertInstanceParams) 
 }
 
 const insertInstanceTrigger = `-- name: InsertInstanceTrigger :exec
-INSERT INTO instance_trigger (id, instance_seq, provider_trigger_seq, enabled, status, baseline, next_poll_at, consecutive_failures, created_at, updated_at)
-VALUES (?1, ?2, ?3, 1, 'active', ?4, ?5, 0, ?5, ?5)
+INSERT INTO instance_trigger (id, instance_seq, provider_trigger_seq, enabled, status, baseline, revision, next_poll_at, consecutive_failures, created_at, updated_at)
+VALUES (?1, ?2, ?3, 1, 'active', ?4, 0, ?5, 0, ?5, ?5)
 `
 
 type InsertInstanceTriggerParams struct {
@@ -139,7 +140,7 @@ func (q *Queries) InstanceByPair(ctx context.Context, arg InstanceByPairParams) 
 }
 
 const instanceTriggers = `-- name: InstanceTriggers :many
-SELECT seq, id, instance_seq, provider_trigger_seq, enabled, status, baseline, state, next_poll_at, last_polled_at, consecutive_failures, error_code, error_message, created_at, updated_at FROM instance_trigger
+SELECT seq, id, instance_seq, provider_trigger_seq, enabled, status, baseline, revision, state, next_poll_at, last_polled_at, consecutive_failures, error_code, error_message, created_at, updated_at FROM instance_trigger
 WHERE enabled = 1 AND instance_seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
 ORDER BY seq
 `
@@ -161,6 +162,7 @@ func (q *Queries) InstanceTriggers(ctx context.Context, seqs string) ([]Instance
 			&i.Enabled,
 			&i.Status,
 			&i.Baseline,
+			&i.Revision,
 			&i.State,
 			&i.NextPollAt,
 			&i.LastPolledAt,

@@ -132,6 +132,7 @@ type InstanceTrigger struct {
 	Enabled             int64
 	Status              string
 	Baseline            string
+	Revision            int64
 	State               []byte
 	NextPollAt          *int64
 	LastPolledAt        *int64

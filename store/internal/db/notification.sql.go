@@ -78,7 +78,8 @@ func (q *Queries) CountOutcome(ctx context.Context, arg CountOutcomeParams) erro
 
 const deliveriesBySeq = `-- name: DeliveriesBySeq :many
 SELECT n.seq, n.id, n.event_seq, n.destination_seq, n.attempt_count, e.id AS event_id, e.type, e.source_id, e.created_at,
-  c.id AS callback_id, i.id AS instance_id, pt.key AS trigger_key, p.output
+  c.id AS callback_id, i.id AS instance_id, pt.key AS trigger_key,
+  CAST(CASE WHEN length(p.output) <= CAST(?1 AS INTEGER) THEN p.output END AS BLOB) AS output
 FROM notification AS n
 JOIN event AS e ON e.seq = n.event_seq
 JOIN event_payload AS p ON p.event_seq = n.event_seq
@@ -86,7 +87,7 @@ JOIN callback AS c ON c.seq = n.callback_seq
 LEFT JOIN instance_trigger AS t ON t.seq = e.instance_trigger_seq
 LEFT JOIN instance AS i ON i.seq = t.instance_seq
 LEFT JOIN provider_trigger AS pt ON pt.seq = t.provider_trigger_seq
-WHERE n.next_attempt_at IS NOT NULL AND n.seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
+WHERE n.next_attempt_at IS NOT NULL AND n.seq IN (SELECT value FROM json_each(CAST(?2 AS TEXT)))
 `
 
 type DeliveriesBySeqRow struct {
@@ -105,8 +106,9 @@ type DeliveriesBySeqRow struct {
 	Output         []byte
 }
 
-func (q *Queries) DeliveriesBySeq(ctx context.Context, seqs string) ([]DeliveriesBySeqRow, error) {
-	rows, err := q.query(ctx, q.deliveriesBySeqStmt, deliveriesBySeq, seqs)
+// Outputs that are larger than max_output are null.
+func (q *Queries) DeliveriesBySeq(ctx context.Context, maxOutput int64, seqs string) ([]DeliveriesBySeqRow, error) {
+	rows, err := q.query(ctx, q.deliveriesBySeqStmt, deliveriesBySeq, maxOutput, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -399,7 +401,7 @@ func (q *Queries) OpenNotifications(ctx context.Context, destinationSeq int64, m
 const recordOutcome = `-- name: RecordOutcome :execrows
 UPDATE notification SET status = ?1, attempt_count = ?2, next_attempt_at = ?3, last_attempt_at = ?4,
   error_code = ?5, error_message = ?6, updated_at = ?7
-WHERE seq = ?8 AND next_attempt_at IS NOT NULL
+WHERE seq = ?8 AND next_attempt_at IS NOT NULL AND attempt_count = ?2 - 1
 `
 
 type RecordOutcomeParams struct {
@@ -413,7 +415,8 @@ type RecordOutcomeParams struct {
 	Seq           int64
 }
 
-// An outcome holds only for a notification that is still open: no attempt counts after an end.
+// An outcome holds only for a notification that is still open, and only for its next attempt: none
+// counts after an end, and none twice.
 func (q *Queries) RecordOutcome(ctx context.Context, arg RecordOutcomeParams) (int64, error) {
 	result, err := q.exec(ctx, q.recordOutcomeStmt, recordOutcome,
 		arg.Status,

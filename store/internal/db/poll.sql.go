@@ -128,7 +128,7 @@ func (q *Queries) NextMapping(ctx context.Context) (int64, error) {
 }
 
 const pollTarget = `-- name: PollTarget :one
-SELECT t.seq, t.id, t.instance_seq, t.baseline, t.state, t.next_poll_at, t.consecutive_failures,
+SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision, t.state, t.next_poll_at, t.consecutive_failures,
   i.id AS instance_id, i.callback_seq, c.id AS callback_id, c.poll_interval_seconds_override,
   t.provider_trigger_seq, pt.key AS trigger_key, pt.interval_seconds, p.identifier AS provider_identifier,
   cfg.id AS config_id, cfg.value AS config_value, ac.id AS auth_config_id, ac.value AS auth_value, m.key AS auth_method_key
@@ -148,6 +148,7 @@ type PollTargetRow struct {
 	ID                          string
 	InstanceSeq                 int64
 	Baseline                    string
+	Revision                    int64
 	State                       []byte
 	NextPollAt                  *int64
 	ConsecutiveFailures         int64
@@ -174,6 +175,7 @@ func (q *Queries) PollTarget(ctx context.Context, seq int64) (PollTargetRow, err
 		&i.ID,
 		&i.InstanceSeq,
 		&i.Baseline,
+		&i.Revision,
 		&i.State,
 		&i.NextPollAt,
 		&i.ConsecutiveFailures,
@@ -194,10 +196,19 @@ func (q *Queries) PollTarget(ctx context.Context, seq int64) (PollTargetRow, err
 	return i, err
 }
 
+const postponeMapping = `-- name: PostponeMapping :exec
+UPDATE event SET next_map_at = ?1 WHERE seq = ?2 AND next_map_at IS NOT NULL
+`
+
+func (q *Queries) PostponeMapping(ctx context.Context, nextMapAt *int64, seq int64) error {
+	_, err := q.exec(ctx, q.postponeMappingStmt, postponeMapping, nextMapAt, seq)
+	return err
+}
+
 const recordPollFailure = `-- name: RecordPollFailure :execrows
 UPDATE instance_trigger SET status = ?1, next_poll_at = ?2, last_polled_at = ?3,
   consecutive_failures = consecutive_failures + 1, error_code = ?4, error_message = ?5, updated_at = ?3
-WHERE seq = ?6 AND next_poll_at IS NOT NULL
+WHERE seq = ?6 AND next_poll_at IS NOT NULL AND revision = ?7
 `
 
 type RecordPollFailureParams struct {
@@ -207,6 +218,7 @@ type RecordPollFailureParams struct {
 	ErrorCode    *string
 	ErrorMessage *string
 	Seq          int64
+	Revision     int64
 }
 
 func (q *Queries) RecordPollFailure(ctx context.Context, arg RecordPollFailureParams) (int64, error) {
@@ -217,6 +229,7 @@ func (q *Queries) RecordPollFailure(ctx context.Context, arg RecordPollFailurePa
 		arg.ErrorCode,
 		arg.ErrorMessage,
 		arg.Seq,
+		arg.Revision,
 	)
 	if err != nil {
 		return 0, err
@@ -228,7 +241,7 @@ const recordPollSuccess = `-- name: RecordPollSuccess :execrows
 
 UPDATE instance_trigger SET state = ?1, baseline = 'done', status = 'active', next_poll_at = ?2, last_polled_at = ?3,
   consecutive_failures = 0, error_code = ?4, error_message = ?5, updated_at = ?3
-WHERE seq = ?6 AND next_poll_at IS NOT NULL
+WHERE seq = ?6 AND next_poll_at IS NOT NULL AND revision = ?7
 `
 
 type RecordPollSuccessParams struct {
@@ -238,9 +251,11 @@ type RecordPollSuccessParams struct {
 	ErrorCode    *string
 	ErrorMessage *string
 	Seq          int64
+	Revision     int64
 }
 
-// Both poll outcomes hold only for a trigger that is still polled: one that was detached meanwhile keeps its state.
+// Both poll outcomes hold only for a trigger that is still polled, and with what it was polled with: one
+// that was detached or changed meanwhile keeps its state.
 func (q *Queries) RecordPollSuccess(ctx context.Context, arg RecordPollSuccessParams) (int64, error) {
 	result, err := q.exec(ctx, q.recordPollSuccessStmt, recordPollSuccess,
 		arg.State,
@@ -249,6 +264,7 @@ func (q *Queries) RecordPollSuccess(ctx context.Context, arg RecordPollSuccessPa
 		arg.ErrorCode,
 		arg.ErrorMessage,
 		arg.Seq,
+		arg.Revision,
 	)
 	if err != nil {
 		return 0, err
