@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -184,4 +185,38 @@ func TestWriter(t *testing.T) {
 		}
 		check(t, s.Close())
 	})
+}
+
+// A full disk refuses what does not fit and keeps what it took; when there is room again,
+// writing goes on.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	pages := f.count("SELECT page_count FROM pragma_page_count")
+	limit := func(pages int) {
+		t.Helper()
+		check(t, f.Write(t.Context(), func(tx *store.Tx) error { return tx.Exec(fmt.Sprintf("PRAGMA max_page_count = %d", pages)) }))
+	}
+	limit(pages + 20)
+	stored, refused := 0, 0
+	output := json.RawMessage(`{"text":"` + strings.Repeat("x", 5000) + `"}`)
+	for range 100 {
+		_, err := f.Publish(t.Context(), day, f.callback.ID, store.NewEvent{Type: "x", Output: output})
+		switch {
+		case err == nil:
+			stored++
+		case errors.Is(err, store.ErrUnavailable):
+			refused++
+		default:
+			t.Fatal(err)
+		}
+	}
+	if stored == 0 || refused == 0 {
+		t.Fatalf("%d stored, %d refused", stored, refused)
+	}
+	equal(t, "events", f.count("SELECT count(*) FROM event"), stored)
+	equal(t, "notifications", f.count("SELECT count(*) FROM notification"), stored)
+	limit(1 << 20)
+	f.publish("after")
+	equal(t, "events with room again", f.count("SELECT count(*) FROM event"), stored+1)
 }

@@ -33,7 +33,7 @@ func TestPaging(t *testing.T) {
 		"AnotherSchemeIsRefused": {config: next, pages: map[string]string{"/": "file:///etc/passwd"}, asked: "/", err: "next_page: the next page is at file://:, which is not"},
 		"AnotherOriginInTheLink": {pages: map[string]string{"/": "//evil.example/x"}, header: true, asked: "/", err: "the Link header: the next page is at http://evil.example:80"},
 		"WhatIsNoURLIsAnError":   {config: next, pages: map[string]string{"/": "http://[::1"}, asked: "/", err: "next_page: not a URL: missing ']' in host"},
-		"AnErrorOfALaterPageToo": {config: next, pages: map[string]string{"/": "/missing"}, asked: "/ /missing", err: "/missing: it answered 410 Gone"},
+		"AnErrorOfALaterPageToo": {config: next, pages: map[string]string{"/": "/missing"}, asked: "/ /missing", err: "/...: it answered 410 Gone"},
 		"WhatIsNotTextIsAnError": {config: values{"items": ".data", "next_page": "7"}, pages: map[string]string{"/": ""}, asked: "/", err: "next_page: it must give a URL, or null after the last page"},
 		"FalseIsTheEnd":          {config: values{"items": ".data", "next_page": "false"}, pages: map[string]string{"/": ""}, asked: "/"},
 		"HeadersAreInTheProgram": {config: values{"items": ".data", "next_page": `$headers["x-total"] | if . == "7" then "/b" else null end`}, pages: map[string]string{"/": ""}, asked: "/ /b"},

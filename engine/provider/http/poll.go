@@ -83,7 +83,11 @@ func (p *poller) run(ctx context.Context) (engine.PollResult, error) {
 			next, err = p.next(ctx, last, first)
 		}
 		if err != nil {
-			return engine.PollResult{}, fmt.Errorf("%s %s: %w", p.config.Method, shown(current), err)
+			where := p.config.Method + " " + shown(current)
+			if len(seen) > 1 {
+				where = fmt.Sprintf("page %d, %s", len(seen), where)
+			}
+			return engine.PollResult{}, fmt.Errorf("%s: %w", where, err)
 		}
 		if next != nil && seen[next.String()] {
 			break // a source whose last page points to itself, or around in a circle

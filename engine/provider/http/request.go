@@ -125,4 +125,10 @@ func origin(u *url.URL) string {
 }
 
 // shown is u as an error may show it: a path or a query may hold a secret.
-func shown(u *url.URL) string { return u.Scheme + "://" + u.Host }
+func shown(u *url.URL) string {
+	text := u.Scheme + "://" + u.Host
+	if len(u.Path) > 1 || u.RawQuery != "" {
+		text += "/..."
+	}
+	return text
+}

@@ -1,0 +1,197 @@
+package engine_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/callbackd/callbackd/engine"
+)
+
+// functionCallback is a callback whose one destination is a function.
+func functionCallback(t *testing.T, e *engine.Engine, provider, function string) engine.Callback {
+	t.Helper()
+	d := must(e.CreateDeployment(t.Context(), engine.NewDeployment{Provider: provider, Config: &engine.NewConfigValue{Value: json.RawMessage(`{}`)}}))(t)
+	c := must(e.CreateCallback(t.Context(), engine.NewCallback{Details: engine.Details{Name: "c"}, DeploymentID: d.ID, DestinationIDs: []string{"func:" + function}}))(t)
+	must(e.AttachInstance(t.Context(), c.ID, engine.NewInstance{ConfigID: d.DefaultConfig.ID}))(t)
+	return c
+}
+
+// Retries that come due beside new events, from the table and from memory at once, repeat
+// no attempt.
+func TestNoAttemptIsMadeTwice(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	made := make(map[string]int) // by notification and attempt
+	delivered := make(map[string]int)
+	f := engine.Function{Name: "f", Retry: engine.Retry{Type: engine.RetryLinear, Delay: time.Second, MaxAttempts: 5}, Handle: func(_ context.Context, m engine.Message) error {
+		mu.Lock()
+		defer mu.Unlock()
+		made[fmt.Sprint(m.NotificationID, " attempt ", m.Attempt)]++
+		if m.Attempt == 1 && strings.HasSuffix(m.SourceID, "7") {
+			return errors.New("try again")
+		}
+		delivered[m.NotificationID]++
+		return nil
+	}}
+	var n atomic.Int64
+	var triggers []engine.Trigger
+	for i := range 4 {
+		triggers = append(triggers, engine.Trigger{Key: fmt.Sprint("t", i), Interval: time.Second, Poll: func(context.Context, engine.PollRequest) (engine.PollResult, error) {
+			var r engine.PollResult
+			for range 10 {
+				text, err := json.Marshal(engine.Mapped{Type: "x", SourceID: fmt.Sprint(n.Add(1))})
+				if err != nil {
+					return r, err
+				}
+				r.Inputs = append(r.Inputs, text)
+			}
+			return r, nil
+		}})
+	}
+	inVirtualTime(t, engine.Options{Providers: []engine.Provider{{Key: "p", Triggers: triggers}}, Functions: []engine.Function{f}}, nil, func(t *testing.T, e *engine.Engine) {
+		functionCallback(t, e, "p", "f")
+		start(t, e)
+		time.Sleep(30 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		for what, times := range made {
+			if times != 1 {
+				t.Errorf("%s was made %d times", what, times)
+			}
+		}
+		if len(delivered) < 1000 {
+			t.Errorf("only %d were delivered", len(delivered))
+		}
+	})
+}
+
+func TestStopIsBoundedAlthoughAFunctionHangs(t *testing.T) {
+	t.Parallel()
+	entered, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	f := engine.Function{Name: "deaf", Handle: func(context.Context, engine.Message) error { close(entered); <-release; return nil }}
+	e, err := engine.Open(t.Context(), engine.Options{Path: filepath.Join(t.TempDir(), "x.db"), Providers: []engine.Provider{(&source{}).provider()}, Functions: []engine.Function{f}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := functionCallback(t, e, "source", "deaf")
+	start(t, e)
+	publish(t, e, c.ID)
+	<-entered
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- e.Stop(ctx) }()
+	select {
+	case err := <-stopped:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Stop: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Stop waits for foreign code that does not heed its context")
+	}
+}
+
+func TestConfigThatIsMendedDuringAPollCounts(t *testing.T) {
+	t.Parallel()
+	polling, release := make(chan struct{}), make(chan struct{})
+	good := make(chan struct{}, 100)
+	p := engine.Provider{Key: "p", Triggers: []engine.Trigger{{Key: "t", Interval: time.Second, Poll: func(_ context.Context, req engine.PollRequest) (engine.PollResult, error) {
+		if string(req.Config) == `{"v":"bad"}` {
+			close(polling)
+			<-release
+			return engine.PollResult{}, engine.Permanent(errors.New("the config is bad"))
+		}
+		good <- struct{}{}
+		return engine.PollResult{}, nil
+	}}}}
+	e := open(t, engine.Options{Providers: []engine.Provider{p}})
+	d := must(e.CreateDeployment(t.Context(), engine.NewDeployment{Provider: "p", Config: &engine.NewConfigValue{Value: json.RawMessage(`{"v":"bad"}`)}}))(t)
+	c := must(e.CreateCallback(t.Context(), engine.NewCallback{Details: engine.Details{Name: "c"}, DeploymentID: d.ID}))(t)
+	i := must(e.AttachInstance(t.Context(), c.ID, engine.NewInstance{ConfigID: d.DefaultConfig.ID}))(t)
+	start(t, e)
+	<-polling
+	must(e.UpdateConfig(t.Context(), d.DefaultConfig.ID, engine.UpdateConfig{Value: json.RawMessage(`{"v":"good"}`)}))(t)
+	close(release)
+	<-good
+	<-good // and again
+	if tr := must(e.Instance(t.Context(), c.ID, i.ID))(t).Triggers[0]; tr.Status != "active" || tr.LastError != nil {
+		t.Errorf("the trigger is %s: %+v", tr.Status, tr.LastError)
+	}
+}
+
+func TestForeignCodeThatEndsItsGoroutineIsAnError(t *testing.T) {
+	t.Parallel()
+	exit := func(context.Context, engine.Message) error { runtime.Goexit(); return nil }
+	f := engine.Function{Name: "f", MaxInFlight: 1, Retry: engine.Retry{Type: engine.RetryLinear, MaxAttempts: 2, Delay: time.Second}, Handle: exit}
+	inVirtualTime(t, engine.Options{Providers: []engine.Provider{(&source{}).provider()}, Functions: []engine.Function{f}}, nil, func(t *testing.T, e *engine.Engine) {
+		c := functionCallback(t, e, "source", "f")
+		start(t, e)
+		publish(t, e, c.ID)
+		time.Sleep(10 * time.Second)
+		if n := only(t, e, c.ID); n.Status != "failed" || n.AttemptCount != 2 || n.Error.Message != "it ended its goroutine" {
+			t.Errorf("%s after %d attempts: %+v", n.Status, n.AttemptCount, n.Error)
+		}
+	})
+}
+
+func TestFunctionThatFailsIsStillCalledSideBySide(t *testing.T) {
+	t.Parallel()
+	var now, most atomic.Int64
+	f := engine.Function{Name: "f", Retry: engine.Retry{MaxAttempts: 1}, Handle: func(context.Context, engine.Message) error {
+		n := now.Add(1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		time.Sleep(time.Second)
+		now.Add(-1)
+		return engine.Permanent(errors.New("no"))
+	}}
+	inVirtualTime(t, engine.Options{Providers: []engine.Provider{(&source{}).provider()}, Functions: []engine.Function{f}}, nil, func(t *testing.T, e *engine.Engine) {
+		c := functionCallback(t, e, "source", "f")
+		start(t, e)
+		for range 200 {
+			publish(t, e, c.ID)
+		}
+		time.Sleep(time.Minute)
+		if got := most.Load(); got != engine.DefaultMaxInFlight {
+			t.Errorf("%d at a time, want %d", got, engine.DefaultMaxInFlight)
+		}
+	})
+}
+
+func TestUsersHeadersArriveAsTheyAre(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t, nil)
+	e := open(t, engine.Options{Providers: []engine.Provider{(&source{}).provider()}})
+	s := attach(t, e, "source", engine.DestinationSettings{URL: r.URL, Method: "PUT", Headers: map[string]string{"Idempotency-Key": "mine", "X-Own": "yes"}})
+	start(t, e)
+	publish(t, e, s.callback.ID)
+	if h := r.next(t).header; h.Get("Idempotency-Key") != "mine" || h.Get("X-Own") != "yes" {
+		t.Errorf("%v", h)
+	}
+}
+
+// A large output waits in the table and is read when its turn comes.
+func TestLargeOutputIsDelivered(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t, nil)
+	e := open(t, engine.Options{Providers: []engine.Provider{(&source{}).provider()}})
+	s := attach(t, e, "source", engine.DestinationSettings{URL: r.URL})
+	start(t, e)
+	text := strings.Repeat("x", 500<<10)
+	if err := e.Publish(t.Context(), s.callback.ID, engine.NewEvent{Type: "x", Output: json.RawMessage(`{"text":"` + text + `"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if body := r.next(t).body; !strings.Contains(string(body), text) {
+		t.Errorf("%d bytes arrived", len(body))
+	}
+}
