@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -194,4 +195,78 @@ func TestLargeOutputIsDelivered(t *testing.T) {
 	if body := r.next(t).body; !strings.Contains(string(body), text) {
 		t.Errorf("%d bytes arrived", len(body))
 	}
+}
+
+func TestPollThatIsCutShortIsNoFailure(t *testing.T) {
+	t.Parallel()
+	polling := make(chan struct{})
+	p := engine.Provider{Key: "p", Triggers: []engine.Trigger{{Key: "t", Poll: func(ctx context.Context, _ engine.PollRequest) (engine.PollResult, error) {
+		close(polling)
+		<-ctx.Done()
+		return engine.PollResult{}, ctx.Err()
+	}}}}
+	e := open(t, engine.Options{Providers: []engine.Provider{p}})
+	d := must(e.CreateDeployment(t.Context(), engine.NewDeployment{Provider: "p", Config: &engine.NewConfigValue{Value: json.RawMessage(`{}`)}}))(t)
+	c := must(e.CreateCallback(t.Context(), engine.NewCallback{Details: engine.Details{Name: "c"}, DeploymentID: d.ID}))(t)
+	i := must(e.AttachInstance(t.Context(), c.ID, engine.NewInstance{ConfigID: d.DefaultConfig.ID}))(t)
+	start(t, e)
+	<-polling
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Stop(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Stop: %v", err)
+	}
+	if tr := must(e.Instance(t.Context(), c.ID, i.ID))(t).Triggers[0]; tr.Status != "active" || tr.ConsecutiveFailures != 0 || !tr.LastPolledAt.IsZero() {
+		t.Errorf("the trigger is %s after %d failures", tr.Status, tr.ConsecutiveFailures)
+	}
+}
+
+// A destination that no longer answers is asked one thing at a time.
+func TestSilentDestinationIsAskedOneThingAtATime(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	silent, now, most := false, 0, 0
+	deliver := func(r *http.Request) (*http.Response, error) {
+		mu.Lock()
+		hang := silent
+		if now++; hang {
+			most = max(most, now)
+		}
+		mu.Unlock()
+		defer func() {
+			mu.Lock()
+			now--
+			mu.Unlock()
+		}()
+		if hang {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}
+		time.Sleep(10 * time.Millisecond)
+		return answer(200, nil, ""), nil
+	}
+	inVirtualTime(t, engine.Options{Providers: []engine.Provider{(&source{}).provider()}}, deliver, func(t *testing.T, e *engine.Engine) {
+		s := attach(t, e, "source", engine.DestinationSettings{URL: "http://receiver.test", Timeout: 5 * time.Second, Retry: engine.Retry{Type: engine.RetryLinear, MaxAttempts: 100, Delay: time.Second}})
+		start(t, e)
+		for range 100 {
+			publish(t, e, s.callback.ID)
+		}
+		time.Sleep(10 * time.Second)
+		mu.Lock()
+		silent = true
+		mu.Unlock()
+		for range 100 {
+			publish(t, e, s.callback.ID)
+		}
+		time.Sleep(6 * time.Second) // the first ones have run into their timeout
+		mu.Lock()
+		most = 0
+		mu.Unlock()
+		time.Sleep(30 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		if most != 1 {
+			t.Errorf("%d at a time", most)
+		}
+	})
 }
