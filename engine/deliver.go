@@ -260,15 +260,22 @@ func (d *deliverer) endpoint(seq int64) (*endpoint, error) {
 	if p, err = newEndpoint(row); err != nil {
 		return nil, err
 	}
+	d.keep(seq, p, changes)
+	return p, nil
+}
+
+// keep remembers an endpoint for the next attempt, unless a destination has changed since it
+// was read, when there had been so many changes.
+func (d *deliverer) keep(seq int64, p *endpoint, changes int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.changes != changes {
+		return
+	}
 	if len(d.endpoints) >= maxEndpoints {
 		clear(d.endpoints)
 	}
-	if d.changes == changes {
-		d.endpoints[seq] = p
-	}
-	return p, nil
+	d.endpoints[seq] = p
 }
 
 // maxEndpoints bounds the destinations kept ready.
