@@ -78,3 +78,12 @@ func TestHeadersOfAnAttempt(t *testing.T) {
 		}
 	}
 }
+
+func TestOutputIsAnObject(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{`{"a":1}`: `{"a":1}`, `5`: `{"value":5}`, `null`: `{}`, ``: `{}`} {
+		if got := string(asObject(json.RawMessage(given))); got != want {
+			t.Errorf("%q became %q, want %q", given, got, want)
+		}
+	}
+}

@@ -23,9 +23,18 @@ type eventBody struct {
 }
 
 func presentEvent(e engine.Event) eventBody {
-	return eventBody{Object: "callback.event", ID: e.ID, Type: e.Type, SourceID: e.SourceID, TriggerKey: e.TriggerKey, Input: e.Input, Output: e.Output,
+	return eventBody{Object: "callback.event", ID: e.ID, Type: e.Type, SourceID: e.SourceID, TriggerKey: e.TriggerKey, Input: object(e.Input), Output: e.Output,
 		Status: e.Status, Error: presentFailure(e.Error), DeliveryStatus: e.DeliveryStatus, CallbackID: e.CallbackID, InstanceID: orNull(e.InstanceID),
 		CreatedAt: timestamp(e.CreatedAt)}
+}
+
+// object is an input as clients expect it: an object, or null. A source's inputs may be
+// anything.
+func object(input json.RawMessage) json.RawMessage {
+	if len(input) == 0 || input[0] == '{' || string(input) == "null" {
+		return input
+	}
+	return json.RawMessage(`{"value":` + string(input) + `}`)
 }
 
 type notificationBody struct {
