@@ -17,8 +17,8 @@
 // What was accepted is on the disk: before Publish returns, before a poll's state
 // advances. A provider's event is stored once for each of its source ids. Every event has
 // exactly one notification per matching destination, made in the same transaction. Every
-// notification is attempted at least once and ends as delivered or failed, with the true
-// reason. A crash at any instant loses nothing accepted and repeats at most what was in
+// notification is attempted at least once, unless its destination ends first, and ends as
+// delivered or failed, with the true reason. A crash at any instant loses nothing accepted and repeats at most what was in
 // flight; a notification's id is the same at every attempt, so receivers can drop repeats.
 package engine
 
