@@ -275,6 +275,7 @@ CREATE TABLE event (
 
 CREATE INDEX event_callback ON event (callback_seq, seq);
 CREATE INDEX event_unmapped ON event (next_map_at) WHERE next_map_at IS NOT NULL;
+CREATE INDEX event_mapping_error ON event (instance_trigger_seq) WHERE error_code IS NOT NULL;
 
 CREATE TABLE event_payload (
   event_seq INTEGER PRIMARY KEY REFERENCES event (seq),

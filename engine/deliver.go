@@ -106,7 +106,7 @@ func (d *deliverer) offer(deliveries []store.Delivery) {
 		l := d.lane(n.DestinationSeq)
 		// Between their commit and now, the reader may have found them, and they may have been
 		// delivered even: then they are the reader's. And what waits in the table goes first.
-		if n.Seq <= d.lastRead || l.behind(now) || l.ended != nil || !l.push(n) {
+		if n.Seq <= d.lastRead || l.behind(now) || l.ended || !l.push(n) {
 			l.lookAt(n.CreatedAt)
 			d.due.place(l)
 			wake = true
@@ -122,7 +122,7 @@ func (d *deliverer) offer(deliveries []store.Delivery) {
 
 // arm gives a lane a turn if it can start an attempt. d.mu is held.
 func (d *deliverer) arm(l *lane) {
-	if !l.ready && len(l.queue) > 0 && l.active < l.window && l.ended == nil {
+	if !l.ready && len(l.queue) > 0 && l.active < l.window && !l.ended {
 		l.ready = true
 		d.ready = append(d.ready, l)
 	}
@@ -135,7 +135,7 @@ func (d *deliverer) take() (*lane, store.Delivery, bool) {
 		d.ready[0] = nil
 		d.ready = d.ready[1:]
 		l.ready = false
-		if len(l.queue) == 0 || l.active >= l.window || l.ended != nil {
+		if len(l.queue) == 0 || l.active >= l.window || l.ended {
 			continue
 		}
 		n := l.queue[0]
@@ -205,7 +205,7 @@ func (d *deliverer) attempt(n store.Delivery) (answered bool) {
 		return false
 	}
 	if p.Status != "active" {
-		d.endLane(n.DestinationSeq, p.EndedFailure())
+		d.endLane(n.DestinationSeq)
 		d.putBack(n)
 		return true
 	}
@@ -237,11 +237,14 @@ func (d *deliverer) attempt(n store.Delivery) (answered bool) {
 			o.NextAttemptAt = d.e.now().Add(delay)
 		}
 	}
-	d.e.logAttempt(d.work, n, p, o)
+	out := recorded{delivery: n, outcome: o}
+	out.delivery.Output = nil // it has done its work
 	if r.gone {
-		d.recorder.gone(p.ID, n.DestinationSeq)
+		out.gone = p // what follows is decided, and logged, once that is known to be so still
+	} else {
+		d.e.logAttempt(d.work, n, p, o)
 	}
-	d.recorder.record(n.DestinationSeq, o)
+	d.recorder.record(out)
 	return r.failure == nil || r.response != nil || r.failure.Code == codeFunctionError
 }
 
@@ -335,13 +338,13 @@ func (d *deliverer) after(l *lane) {
 
 // endLane has a destination's open notifications fail, once its attempts in flight are
 // done with.
-func (d *deliverer) endLane(destination int64, f Failure) {
+func (d *deliverer) endLane(destination int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.endpoints, destination)
 	d.changes++
 	l := d.lane(destination)
-	l.end(f)
+	l.end()
 	l.lookAt(d.e.now())
 	d.after(l)
 }

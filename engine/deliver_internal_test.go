@@ -71,6 +71,97 @@ func TestLateOfferIsNotDeliveredTwice(t *testing.T) {
 	})
 }
 
+// laneOf makes an engine that delivers nothing by itself, with one event that waits for a
+// destination.
+func laneOf(t *testing.T, url string) (e *Engine, destination Destination, l *lane) {
+	t.Helper()
+	ctx := t.Context()
+	poll := func(context.Context, PollRequest) (PollResult, error) { return PollResult{}, nil }
+	e, err := Open(ctx, Options{Path: filepath.Join(t.TempDir(), "x.db"), NoSync: true, AllowPrivateNetworks: true, Providers: []Provider{{Key: "p", Triggers: []Trigger{{Key: "t", Poll: poll}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	deployment, err := e.CreateDeployment(ctx, NewDeployment{Provider: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if destination, err = e.CreateDestination(ctx, NewDestination{DestinationSettings: DestinationSettings{Name: "d", URL: url, Scope: ScopeAll}}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := e.CreateCallback(ctx, NewCallback{Details: Details{Name: "c"}, DeploymentID: deployment.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Publish(ctx, c.ID, NewEvent{Type: "x", Output: json.RawMessage(`{}`)}); err != nil {
+		t.Fatal(err)
+	}
+	d := e.deliverer
+	d.work = ctx
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l = d.lane(1)
+	l.lookAt(e.now())
+	d.due.place(l)
+	return e, destination, l
+}
+
+// A lane that ends while its part of the table is being read takes nothing in hand, and is
+// read again.
+func TestLaneThatEndsWhileItIsReadIsReadAgain(t *testing.T) {
+	t.Parallel()
+	e, _, l := laneOf(t, "http://gone.test")
+	d := e.deliverer
+	d.next()
+	found, again, err := d.fetch(t.Context(), l, 5)
+	if err != nil || len(found) != 1 {
+		t.Fatal(len(found), err)
+	}
+	d.endLane(1) // an attempt in flight was answered 410
+	d.takeIn(l, found, again)
+	if len(l.inHand) != 0 || l.heapIndex < 0 {
+		t.Errorf("%d are in hand for a lane that has ended, its place in the heap is %d", len(l.inHand), l.heapIndex)
+	}
+}
+
+// A destination that is revived before the reader ends its backlog keeps it, and the lane.
+func TestRevivedDestinationKeepsItsBacklog(t *testing.T) {
+	t.Parallel()
+	e, destination, l := laneOf(t, "http://gone.test")
+	d, ctx := e.deliverer, t.Context()
+	if _, err := e.store.EndDestination(ctx, e.now(), destination.ID, "disabled", ""); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := d.endpoint(1); err != nil || p.Status != "disabled" {
+		t.Fatal(p, err)
+	}
+	if _, err := e.store.UpdateDestination(ctx, e.now(), destination.ID, func(_ *DestinationSettings, status *string) error { *status = "active"; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	d.next()
+	d.readLane(ctx, l) // it believes the destination to be disabled still
+	if l.heapIndex < 0 || l.ended {
+		t.Error("the notification is open, and nobody will look at it")
+	}
+	d.next()
+	d.readLane(ctx, l)
+	if len(l.queue) != 1 {
+		t.Errorf("%d wait to be delivered", len(l.queue))
+	}
+}
+
+func TestReconcileFindsLostLanes(t *testing.T) {
+	t.Parallel()
+	e, _, _ := laneOf(t, "http://gone.test")
+	d := e.deliverer
+	clear(d.lanes)
+	d.due = nil
+	d.reconcile(t.Context())
+	if l := d.lanes[1]; l == nil || l.heapIndex < 0 {
+		t.Error("the lane is lost")
+	}
+}
+
 // A destination that was read just before it changed is not kept as it was.
 func TestChangedDestinationIsNotKeptAsItWas(t *testing.T) {
 	t.Parallel()

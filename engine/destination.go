@@ -162,7 +162,7 @@ func (e *Engine) UpdateDestination(ctx context.Context, id string, u UpdateDesti
 
 // ArchiveDestination ends a destination: what waits for it ends as failed, saying so.
 func (e *Engine) ArchiveDestination(ctx context.Context, id string) (Destination, error) {
-	d, err := e.store.EndDestination(ctx, e.now(), id, "archived")
+	d, err := e.store.EndDestination(ctx, e.now(), id, "archived", "")
 	if err == nil {
 		e.deliverer.refresh()
 	}

@@ -270,3 +270,142 @@ func TestSilentDestinationIsAskedOneThingAtATime(t *testing.T) {
 		}
 	})
 }
+
+// A 410 from where a destination was does not end it where it is now.
+func TestGoneFromTheOldURLDoesNotEndTheNewOne(t *testing.T) {
+	t.Parallel()
+	entered, release := make(chan struct{}), make(chan struct{})
+	old := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
+		close(entered)
+		<-release
+		w.WriteHeader(http.StatusGone)
+	})
+	moved := newReceiver(t, nil)
+	e := open(t, engine.Options{Providers: []engine.Provider{(&source{}).provider()}})
+	s := attach(t, e, "source", engine.DestinationSettings{URL: old.URL})
+	start(t, e)
+	publish(t, e, s.callback.ID)
+	<-entered
+	must(e.UpdateDestination(t.Context(), s.destination.ID, engine.UpdateDestination{URL: &moved.URL}))(t)
+	close(release)
+	if got := moved.next(t).header.Get("Metorial-Delivery-Attempt"); got != "2" {
+		t.Errorf("attempt %s, want 2", got)
+	}
+	if d := must(e.Destination(t.Context(), s.destination.ID))(t); d.Status != "active" {
+		t.Errorf("the destination is %s", d.Status)
+	}
+}
+
+func TestLargeInputIsMappedAgain(t *testing.T) {
+	t.Parallel()
+	large := json.RawMessage(`"` + strings.Repeat("x", 2<<20) + `"`)
+	tries := 0
+	p := engine.Provider{Key: "p", Triggers: []engine.Trigger{{Key: "t", Interval: time.Hour,
+		Poll: func(context.Context, engine.PollRequest) (engine.PollResult, error) {
+			return engine.PollResult{Inputs: []json.RawMessage{large}}, nil
+		},
+		Map: func(_ context.Context, r engine.MapRequest) (engine.Mapped, error) {
+			if tries++; tries == 1 {
+				return engine.Mapped{}, errors.New("not yet")
+			}
+			return engine.Mapped{Type: "t", SourceID: fmt.Sprint(len(r.Input))}, nil
+		}}}}
+	inVirtualTime(t, engine.Options{Providers: []engine.Provider{p}}, nil, func(t *testing.T, e *engine.Engine) {
+		s := attach(t, e, "p", engine.DestinationSettings{URL: "http://receiver.test", EventTypes: []string{"none"}})
+		start(t, e)
+		time.Sleep(time.Minute)
+		ev := must(e.ListEvents(t.Context(), s.callback.ID, engine.EventFilter{}, engine.Page{}))(t).Items[0]
+		if ev.Status != "succeeded" || ev.SourceID != fmt.Sprint(len(large)) {
+			t.Errorf("%s, %s, %+v", ev.Status, ev.SourceID, ev.Error)
+		}
+	})
+}
+
+// What could not be mapped is mapped again as soon as its config is mended, however long ago
+// it was given up.
+func TestMendedConfigMapsAgain(t *testing.T) {
+	t.Parallel()
+	p := engine.Provider{Key: "p", Triggers: []engine.Trigger{{Key: "t", Interval: 10 * time.Minute,
+		Poll: func(_ context.Context, r engine.PollRequest) (engine.PollResult, error) {
+			if r.State != nil {
+				return engine.PollResult{}, nil // a source with a cursor says it once
+			}
+			return engine.PollResult{Inputs: []json.RawMessage{json.RawMessage(`1`), json.RawMessage(`2`)}, State: json.RawMessage(`1`)}, nil
+		},
+		Map: func(_ context.Context, r engine.MapRequest) (engine.Mapped, error) {
+			if string(r.Config) == `{}` {
+				return engine.Mapped{}, errors.New("the config is wrong")
+			}
+			return engine.Mapped{Type: "t", SourceID: string(r.Input)}, nil
+		}}}}
+	for _, wait := range []time.Duration{5 * time.Second, time.Hour} {
+		t.Run(wait.String(), func(t *testing.T) {
+			t.Parallel()
+			inVirtualTime(t, engine.Options{Providers: []engine.Provider{p}}, nil, func(t *testing.T, e *engine.Engine) {
+				s := attach(t, e, "p", engine.DestinationSettings{URL: "http://receiver.test", EventTypes: []string{"none"}})
+				start(t, e)
+				time.Sleep(wait)
+				config := must(e.Instance(t.Context(), s.callback.ID, s.instance.ID))(t).Config.ID
+				must(e.UpdateConfig(t.Context(), config, engine.UpdateConfig{Value: json.RawMessage(`{"right":true}`)}))(t)
+				time.Sleep(2 * time.Second)
+				l := must(e.ListEvents(t.Context(), s.callback.ID, engine.EventFilter{Statuses: []string{"succeeded"}}, engine.Page{}))(t)
+				if len(l.Items) != 2 {
+					t.Errorf("%d are mapped, want 2", len(l.Items))
+				}
+			})
+		})
+	}
+}
+
+func TestChangedIntervalHoldsAtOnce(t *testing.T) {
+	t.Parallel()
+	src := &source{}
+	inVirtualTime(t, engine.Options{Providers: []engine.Provider{src.provider()}}, nil, func(t *testing.T, e *engine.Engine) {
+		s := attach(t, e, "source", engine.DestinationSettings{URL: "http://receiver.test"})
+		override := func(d time.Duration) {
+			t.Helper()
+			must(e.UpdateCallback(t.Context(), s.callback.ID, engine.UpdateCallback{PollIntervalOverride: &d}))(t)
+			time.Sleep(10 * time.Second)
+		}
+		override(24 * time.Hour)
+		start(t, e)
+		time.Sleep(10 * time.Second)
+		if src.polls != 1 {
+			t.Errorf("%d polls at first, want 1", src.polls)
+		}
+		if override(5 * time.Second); src.polls < 2 || src.polls > 4 {
+			t.Errorf("%d polls with a shorter interval", src.polls)
+		}
+		before := src.polls
+		override(24 * time.Hour)
+		if override(0); src.polls < before+8 { // the trigger's own, 1 s
+			t.Errorf("%d polls after the override was cleared", src.polls-before)
+		}
+	})
+}
+
+func TestPollThatRunsOnIsShown(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	p := engine.Provider{Key: "p", Triggers: []engine.Trigger{{Key: "t", Interval: time.Second, Poll: func(context.Context, engine.PollRequest) (engine.PollResult, error) {
+		<-release
+		return engine.PollResult{}, nil
+	}}}}
+	inVirtualTime(t, engine.Options{Providers: []engine.Provider{p}}, nil, func(t *testing.T, e *engine.Engine) {
+		release = make(chan struct{})
+		s := attach(t, e, "p", engine.DestinationSettings{URL: "http://receiver.test"})
+		trigger := func() engine.InstanceTrigger {
+			return must(e.Instance(t.Context(), s.callback.ID, s.instance.ID))(t).Triggers[0]
+		}
+		start(t, e)
+		time.Sleep(time.Minute)
+		if tr := trigger(); tr.Status != "failing" || tr.LastError == nil {
+			t.Errorf("%s, %+v", tr.Status, tr.LastError)
+		}
+		close(release)
+		time.Sleep(3 * time.Second)
+		if tr := trigger(); tr.Status != "active" || tr.LastError != nil {
+			t.Errorf("once it has ended: %s, %+v", tr.Status, tr.LastError)
+		}
+	})
+}

@@ -25,7 +25,7 @@ type lane struct {
 	active      int            // attempts being made
 	window      int            // attempts that may be made at a time: grows with answers, falls without
 	due         time.Time      // when the table may have more to do; zero: it has not
-	ended       *Failure       // the destination takes nothing more: why
+	ended       bool           // the destination takes nothing more
 	ready       bool           // in the queue of lanes that can start an attempt
 
 	reading bool           // the table is being read for it
@@ -40,12 +40,12 @@ func newLane(destination int64) *lane {
 
 // idle lanes are forgotten.
 func (l *lane) idle() bool {
-	return len(l.inHand) == 0 && l.active == 0 && l.due.IsZero() && !l.reading && l.ended == nil
+	return len(l.inHand) == 0 && l.active == 0 && l.due.IsZero() && !l.reading && !l.ended
 }
 
 // wantsReading tells whether the table is to be read once l.due has come.
 func (l *lane) wantsReading() bool {
-	return !l.due.IsZero() && !l.reading && 2*len(l.queue) <= l.room() && (l.ended == nil || len(l.inHand) == 0)
+	return !l.due.IsZero() && !l.reading && 2*len(l.queue) <= l.room() && (!l.ended || len(l.inHand) == 0)
 }
 
 // room is how long the queue may be.
@@ -62,8 +62,8 @@ func (l *lane) lookAt(t time.Time) {
 }
 
 // end lets go of what waits and lets nothing more in.
-func (l *lane) end(f Failure) {
-	l.ended = &f
+func (l *lane) end() {
+	l.ended = true
 	for _, n := range l.queue {
 		delete(l.inHand, n.Seq)
 	}

@@ -68,6 +68,11 @@ func (e *Engine) Stop(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	select {
+	case <-e.stopped: // both were ready
+		return nil
+	default:
+	}
 	e.cancelWork()
 	select {
 	case <-e.stopped:

@@ -54,10 +54,13 @@ func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Sou
 	if err == nil {
 		err = checkMapped(m)
 	}
-	if json.Valid(input) && len(input) <= maxOutput {
+	if json.Valid(input) {
 		item.Input = compact(input)
 	}
 	if err == nil {
+		if len(input) > maxOutput {
+			item.Input = nil // what was made of it is kept
+		}
 		item.Type, item.SourceID, item.Output = m.Type, m.SourceID, asObject(compact(m.Output))
 		return item
 	}
@@ -65,7 +68,9 @@ func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Sou
 	sum := sha256.Sum256(input)
 	item.Type, item.SourceID = unmappedType, "input:"+hex.EncodeToString(sum[:16])
 	item.Failure = &Failure{Code: "mapping_failed", Message: shorten(err.Error())}
-	item.NextMapAt = nextMapping(e.now(), attempts, err)
+	if item.NextMapAt = nextMapping(e.now(), attempts, err); item.NextMapAt.IsZero() && len(input) > maxOutput {
+		item.Input = nil
+	}
 	return item
 }
 

@@ -139,6 +139,9 @@ func (p *poller) run(loop, ctx context.Context, seq int64) {
 	release()
 }
 
+// lateGrace is how long past its deadline a poll may run until that is said of its trigger.
+const lateGrace = 5 * time.Second
+
 // storeRetry is the pause after the store was unable to write.
 const storeRetry = 5 * time.Second
 
@@ -161,9 +164,17 @@ func (p *poller) poll(ctx context.Context, seq int64) (recorded bool) {
 	trigger, source, err := p.e.source(t, now, log)
 	var found PollResult
 	if err == nil {
+		warned := make(chan struct{})
+		late := time.AfterFunc(p.e.options.PollTimeout+lateGrace, func() {
+			defer close(warned)
+			p.failed(ctx, log, t, now, fmt.Errorf("the poll runs on, %s past its deadline: the provider does not heed its context", lateGrace))
+		})
 		found, err = guard(ctx, log, func() (PollResult, error) {
 			return trigger.Poll(limited, PollRequest{Source: source, State: t.State})
 		})
+		if !late.Stop() {
+			<-warned
+		}
 	}
 	if ctx.Err() != nil {
 		return true // we are stopping: a poll that was cut short was not made

@@ -16,12 +16,17 @@ const endBatch = 500
 func (d *deliverer) read(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	reconciled := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.woken:
 		case <-timer.C:
+		}
+		if time.Since(reconciled) >= reconcileEvery {
+			reconciled = time.Now()
+			d.reconcile(ctx)
 		}
 		for ctx.Err() == nil {
 			l, wait := d.next()
@@ -37,6 +42,9 @@ func (d *deliverer) read(ctx context.Context) {
 // idleWait is the longest sleep of the reader, although anything new wakes it: timers stand
 // still while a machine is suspended, and do not follow a clock that is set.
 const idleWait = 10 * time.Second
+
+// reconcileEvery is how often the lanes are compared with the table.
+const reconcileEvery = time.Minute
 
 // next is the lane to read now, or how long to wait.
 func (d *deliverer) next() (*lane, time.Duration) {
@@ -59,22 +67,24 @@ func (d *deliverer) readLane(ctx context.Context, l *lane) {
 	var found []store.Delivery
 	var again time.Time
 	p, err := d.endpoint(l.destination)
-	if err == nil && p.Status != "active" {
+	switch {
+	case err != nil:
+	case p.Status == "active":
 		d.mu.Lock()
-		l.end(p.EndedFailure())
+		l.ended = false
+		limit := len(l.inHand) + max(1, l.room()-len(l.queue))
+		d.mu.Unlock()
+		found, again, err = d.fetch(ctx, l, limit)
+	default:
+		d.mu.Lock()
+		l.end()
 		busy := len(l.inHand) > 0
 		d.mu.Unlock()
 		if busy {
 			again = d.e.now() // once what is in flight has been recorded
 		} else {
-			err = d.fail(ctx, l)
+			again, err = d.fail(ctx, l)
 		}
-	} else if err == nil {
-		d.mu.Lock()
-		l.ended = nil
-		limit := len(l.inHand) + max(1, l.room()-len(l.queue))
-		d.mu.Unlock()
-		found, again, err = d.fetch(ctx, l, limit)
 	}
 	if err != nil {
 		again = d.e.now().Add(storeRetry)
@@ -82,10 +92,16 @@ func (d *deliverer) readLane(ctx context.Context, l *lane) {
 			d.e.log.ErrorContext(ctx, "open notifications could not be read", keyError, err)
 		}
 	}
+	d.takeIn(l, found, again)
+}
+
+// takeIn takes in hand what was read, and ends the reading.
+func (d *deliverer) takeIn(l *lane, found []store.Delivery, again time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, n := range found {
-		if !l.settled[n.Seq] && !l.inHand[n.Seq] && !l.push(n) {
+		// A lane that has ended meanwhile takes nothing: its next reading is planned.
+		if !l.ended && !l.settled[n.Seq] && !l.inHand[n.Seq] && !l.push(n) {
 			l.lookAt(d.e.now())
 		}
 	}
@@ -128,16 +144,22 @@ func (d *deliverer) fetch(ctx context.Context, l *lane, limit int) (found []stor
 	return found, again, err
 }
 
-// fail ends the open notifications of a destination that takes nothing more.
-func (d *deliverer) fail(ctx context.Context, l *lane) error {
+// fail ends the open notifications of a destination that takes nothing more. If it is active
+// again by now, they are to be delivered instead, at once.
+func (d *deliverer) fail(ctx context.Context, l *lane) (again time.Time, err error) {
 	for ctx.Err() == nil {
-		ended, err := d.e.store.FailNotifications(ctx, d.e.now(), l.destination, endBatch)
+		ended, active, err := d.e.store.FailNotifications(ctx, d.e.now(), l.destination, endBatch)
 		if err != nil {
-			return err
+			return again, err
 		}
 		d.mu.Lock()
 		for _, seq := range ended {
 			d.lastRead = max(d.lastRead, seq)
+		}
+		if active {
+			delete(d.endpoints, l.destination)
+			d.changes++
+			again = d.e.now()
 		}
 		d.mu.Unlock()
 		if len(ended) < endBatch {
@@ -145,7 +167,25 @@ func (d *deliverer) fail(ctx context.Context, l *lane) error {
 		}
 	}
 	d.mu.Lock()
-	l.ended = nil
+	l.ended = false
 	d.mu.Unlock()
-	return nil
+	return again, nil
+}
+
+// reconcile makes lanes of destinations that have open notifications and no lane. There
+// should be none; but the table is the truth.
+func (d *deliverer) reconcile(ctx context.Context) {
+	open, err := d.e.store.OpenDestinations(ctx)
+	if err != nil {
+		return // the next time will do
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for destination, at := range open {
+		if d.lanes[destination] == nil {
+			l := d.lane(destination)
+			l.lookAt(at)
+			d.due.place(l)
+		}
+	}
 }

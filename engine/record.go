@@ -23,11 +23,11 @@ type recorder struct {
 	wg       sync.WaitGroup
 }
 
-// recorded is an outcome, or word that a destination is gone.
+// recorded is an outcome to be recorded.
 type recorded struct {
-	destination int64
-	outcome     store.Outcome
-	gone        string // the id of a destination that answered 410
+	delivery store.Delivery
+	outcome  store.Outcome
+	gone     *endpoint // the destination, as it was, if it answered 410
 }
 
 func newRecorder(e *Engine, d *deliverer) *recorder {
@@ -44,13 +44,7 @@ func (r *recorder) stop() {
 	r.wg.Wait()
 }
 
-func (r *recorder) record(destination int64, o store.Outcome) {
-	r.outcomes <- recorded{destination: destination, outcome: o}
-}
-
-func (r *recorder) gone(id string, destination int64) {
-	r.outcomes <- recorded{destination: destination, gone: id}
-}
+func (r *recorder) record(o recorded) { r.outcomes <- o }
 
 func (r *recorder) loop(work context.Context) {
 	batch := make([]recorded, 0, recordBatch)
@@ -76,31 +70,40 @@ func (r *recorder) loop(work context.Context) {
 // write stores a batch and lets its notifications go.
 func (r *recorder) write(work context.Context, batch []recorded) {
 	ctx := context.WithoutCancel(work)
-	outcomes := make([]store.Outcome, 0, len(batch))
-	for _, b := range batch {
-		if b.gone == "" {
-			outcomes = append(outcomes, b.outcome)
-			continue
+	outcomes := make([]store.Outcome, len(batch))
+	for i := range batch {
+		if batch[i].gone != nil {
+			r.disable(work, &batch[i])
 		}
-		r.retry(work, func() error {
-			_, err := r.e.store.EndDestination(ctx, r.e.now(), b.gone, "disabled")
-			return err
-		})
-		r.e.log.WarnContext(work, "a destination answered 410 Gone and is disabled: what waits for it fails", keyDestination, b.gone)
-		r.d.endLane(b.destination, Destination{Status: "disabled"}.EndedFailure())
+		outcomes[i] = batch[i].outcome
 	}
 	stored := r.retry(work, func() error { return r.e.store.RecordOutcomes(ctx, r.e.now(), outcomes) })
 	for _, b := range batch {
-		if b.gone != "" {
-			continue
-		}
 		next := b.outcome.NextAttemptAt
 		// Should one of them be what the store refuses, the others need not suffer.
 		if !stored && !r.retry(work, func() error { return r.e.store.RecordOutcomes(ctx, r.e.now(), []store.Outcome{b.outcome}) }) {
 			next = r.e.now().Add(storeRetry)
 		}
-		r.d.settle(b.destination, b.outcome.Seq, next)
+		r.d.settle(b.delivery.DestinationSeq, b.outcome.Seq, next)
 	}
+}
+
+// disable ends a destination that answered 410. If its URL was changed meanwhile, it was
+// another one that answered so, and the notification goes on to the new one.
+func (r *recorder) disable(work context.Context, b *recorded) {
+	ctx := context.WithoutCancel(work)
+	var now store.Destination
+	done := r.retry(work, func() (err error) {
+		now, err = r.e.store.EndDestination(ctx, r.e.now(), b.gone.ID, "disabled", b.gone.URL)
+		return err
+	})
+	if done && now.Status == "active" {
+		b.outcome.NextAttemptAt = r.e.now().Add(minRetryDelay)
+	} else {
+		r.e.log.WarnContext(work, "a destination answered 410 Gone and is disabled: what waits for it fails", keyDestination, b.gone.ID)
+		r.d.endLane(b.delivery.DestinationSeq)
+	}
+	r.e.logAttempt(work, b.delivery, b.gone, b.outcome)
 }
 
 // retry runs a write until it succeeds, as long as the fault is the store's and we are not

@@ -239,7 +239,8 @@ func (e *Engine) Config(ctx context.Context, id string) (Config, error) {
 }
 
 // UpdateConfig changes what a config is called and, with a value that is not nil, what
-// it holds: then triggers that had paused or were failing with it try again at once.
+// it holds: then what polls with it does so at once, also if it had paused, and inputs that
+// could not be mapped are mapped again.
 type UpdateConfig struct {
 	UpdateDetails
 	Value json.RawMessage // nil: stays
@@ -280,6 +281,10 @@ func (e *Engine) UpdateConfig(ctx context.Context, id string, u UpdateConfig) (C
 		specification = p.CurrentVersion.SpecificationID
 	}
 	c, err := e.store.UpdateConfig(ctx, e.now(), id, specification, u.apply)
+	if err == nil && u.Value != nil {
+		e.poller.planMappingAt(e.now())
+		e.poller.wake()
+	}
 	return c, wrap(err)
 }
 

@@ -161,6 +161,13 @@ func TestLifeCycle(t *testing.T) {
 			t.Errorf("Stop: %v", err)
 		}
 	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 {
+		if err := e.Stop(ended); err != nil {
+			t.Fatalf("Stop of a stopped engine: %v", err)
+		}
+	}
 	if err := e.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}

@@ -94,3 +94,11 @@ WHERE enabled = 1 AND instance_seq IN (
   JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
   WHERE i.auth_config_seq = @auth_config_seq AND i.status = 'attached' AND c.status = 'active' AND d.status = 'active' AND f.status = 'active'
     AND coalesce(a.status, 'active') = 'active');
+
+-- What could not be mapped with the old value is mapped again with the new one, in five new tries.
+
+-- name: RemapEventsOfConfig :exec
+UPDATE event SET status = 'retrying', delivery_status = 'pending', map_attempts = 0, next_map_at = @now, updated_at = @now
+WHERE error_code IS NOT NULL AND error_code = 'mapping_failed' AND status IN ('retrying', 'failed') AND instance_trigger_seq IN (
+  SELECT t.seq FROM instance_trigger AS t JOIN instance AS i ON i.seq = t.instance_seq WHERE i.config_seq = @config_seq)
+  AND EXISTS (SELECT 1 FROM event_payload AS p WHERE p.event_seq = event.seq AND p.input IS NOT NULL);

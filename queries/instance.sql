@@ -48,8 +48,10 @@ UPDATE instance_trigger SET next_poll_at = NULL, updated_at = @now WHERE instanc
 UPDATE instance_trigger SET next_poll_at = NULL, updated_at = @now
 WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);
 
--- A shorter interval holds from now on, not only after the poll that the longer one had planned, or
--- that is just being made.
--- name: HastenPolls :exec
-UPDATE instance_trigger SET next_poll_at = min(next_poll_at, CAST(@latest AS INTEGER)), revision = revision + 1, updated_at = @now
-WHERE next_poll_at IS NOT NULL AND status = 'active' AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);
+-- A changed interval holds from now on, not only after the poll that the old one had planned, or that is
+-- just being made. Backing off goes on as planned. override_seconds is 0 for each trigger's own.
+-- name: ReplanPolls :exec
+UPDATE instance_trigger SET revision = revision + 1, updated_at = @now,
+  next_poll_at = CASE WHEN status = 'active' THEN min(next_poll_at, @now + 1000 * coalesce(nullif(CAST(@override_seconds AS INTEGER), 0),
+    (SELECT pt.interval_seconds FROM provider_trigger AS pt WHERE pt.seq = provider_trigger_seq))) ELSE next_poll_at END
+WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);

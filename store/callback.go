@@ -110,9 +110,8 @@ func (s *Store) UpdateCallback(ctx context.Context, now time.Time, id string, se
 			PollIntervalSecondsOverride: seconds(settings.PollIntervalOverride), Now: ms(now)}); err != nil {
 			return err
 		}
-		if settings.PollIntervalOverride != old.PollIntervalOverride && settings.PollIntervalOverride > 0 {
-			latest := ms(now.Add(settings.PollIntervalOverride))
-			if err := tx.q.HastenPolls(tx.ctx, db.HastenPollsParams{CallbackSeq: seq, Latest: latest, Now: ms(now)}); err != nil {
+		if settings.PollIntervalOverride != old.PollIntervalOverride {
+			if err := tx.q.ReplanPolls(tx.ctx, db.ReplanPollsParams{CallbackSeq: seq, OverrideSeconds: seconds(settings.PollIntervalOverride), Now: ms(now)}); err != nil {
 				return err
 			}
 		}

@@ -62,7 +62,7 @@ func TestCallback(t *testing.T) {
 	t.Run("RefusesReferencesThatCannotBeUsed", func(t *testing.T) {
 		t.Parallel()
 		f := setup(t)
-		must(f.EndDestination(t.Context(), day, f.newDestination(store.ScopeSelected, nil).ID, "archived"))(t)
+		must(f.EndDestination(t.Context(), day, f.newDestination(store.ScopeSelected, nil).ID, "archived", ""))(t)
 		archived := must(f.ListDestinations(t.Context(), store.DestinationFilter{Statuses: []string{"archived"}}, store.Page{}))(t).Items[0].ID
 		for _, c := range []struct {
 			sets  store.CallbackSets

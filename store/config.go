@@ -74,7 +74,8 @@ func (tx *tx) insertConfig(now int64, n NewConfig, provider int64, deployment *i
 }
 
 // UpdateConfig changes an active config. A new value is valid for the given
-// specification, and lets triggers that had paused or were failing try again at once.
+// specification; what polls with it does so at once, and what could not be mapped is mapped
+// again.
 func (s *Store) UpdateConfig(ctx context.Context, now time.Time, id, specificationID string, change func(*ConfigChange)) (out Config, err error) {
 	err = s.write(ctx, func(tx *tx) error {
 		seq, old, err := findActive(tx, "provider_config", "provider.config", id, loader(tx.q, loadConfigs))
@@ -96,6 +97,9 @@ func (s *Store) UpdateConfig(ctx context.Context, now time.Time, id, specificati
 				return notFound(err, "provider.specification", specificationID)
 			}
 			if err := tx.q.ResumeTriggersOfConfig(tx.ctx, msPtr(now), seq); err != nil {
+				return err
+			}
+			if err := tx.q.RemapEventsOfConfig(tx.ctx, msPtr(now), seq); err != nil {
 				return err
 			}
 		}

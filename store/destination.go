@@ -141,15 +141,16 @@ func (s *Store) UpdateDestination(ctx context.Context, now time.Time, id string,
 	return out, err
 }
 
-// EndDestination makes a destination "archived" or "disabled". It gets no new
-// notifications; those that are open end by [Store.FailNotifications].
-func (s *Store) EndDestination(ctx context.Context, now time.Time, id, status string) (out Destination, err error) {
+// EndDestination makes a destination "archived" or "disabled", if url is empty or what it
+// has still. It gets no new notifications; those that are open end by
+// [Store.FailNotifications].
+func (s *Store) EndDestination(ctx context.Context, now time.Time, id, status, url string) (out Destination, err error) {
 	err = s.write(ctx, func(tx *tx) error {
 		seq, err := seqOf(tx.ctx, tx.conn, "destination", id)
 		if err != nil {
 			return notFound(err, "callback.destination", id)
 		}
-		if out, err = tx.destination(seq); err != nil || out.Status == "archived" {
+		if out, err = tx.destination(seq); err != nil || out.Status == "archived" || url != "" && out.URL != url {
 			return err
 		}
 		clear(tx.w.routings)

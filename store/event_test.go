@@ -49,7 +49,7 @@ func TestPublish(t *testing.T) {
 		disabled := f.newDestination(store.ScopeSelected, nil)
 		f.newDestination(store.ScopeSelected, nil) // of no callback
 		must(f.update(destinationSet(f.destination.ID, picky.ID, fussy.ID, disabled.ID), nil))(t)
-		must(f.EndDestination(t.Context(), day, disabled.ID, "disabled"))(t)
+		must(f.EndDestination(t.Context(), day, disabled.ID, "disabled", ""))(t)
 		all := f.newDestination(store.ScopeAll, nil)
 		var got []string
 		for _, d := range f.publish("a").Deliveries {
@@ -57,7 +57,7 @@ func TestPublish(t *testing.T) {
 		}
 		equal(t, "destinations", got, []string{f.destination.ID, picky.ID, all.ID})
 		must(f.update(destinationSet(fussy.ID), nil))(t)
-		must(f.EndDestination(t.Context(), day, all.ID, "archived"))(t)
+		must(f.EndDestination(t.Context(), day, all.ID, "archived", ""))(t)
 		p := f.publish("b")
 		equal(t, "deliveries", len(p.Deliveries), 0)
 		equal(t, "delivery status", f.event(p.EventID).DeliveryStatus, "skipped")

@@ -128,12 +128,14 @@ func (d Destination) EndedFailure() Failure {
 }
 
 // FailNotifications ends at most limit of the open notifications of a destination that is
-// not active, and returns their row numbers. Of one that is active, by now, it ends none.
-func (s *Store) FailNotifications(ctx context.Context, now time.Time, destination int64, limit int) (ended []int64, err error) {
+// not active, and returns their row numbers. Of one that is active by now, it ends none, and
+// says so.
+func (s *Store) FailNotifications(ctx context.Context, now time.Time, destination int64, limit int) (ended []int64, active bool, err error) {
 	err = s.write(ctx, func(tx *tx) error {
-		ended = nil
+		ended, active = nil, false
 		d, err := tx.destination(destination)
 		if err != nil || d.Status == "active" {
+			active = err == nil
 			return err
 		}
 		f := d.EndedFailure()
@@ -152,7 +154,7 @@ func (s *Store) FailNotifications(ctx context.Context, now time.Time, destinatio
 		}
 		return nil
 	})
-	return ended, err
+	return ended, active, err
 }
 
 // OpenDestinations are the destinations with open notifications, by row number, and when

@@ -144,11 +144,15 @@ func TestOpenNotifications(t *testing.T) {
 		}
 		var ended []int
 		at := f.count("SELECT seq FROM destination WHERE id = ?", f.destination.ID)
-		equal(t, "ended of an active one", len(must(f.FailNotifications(t.Context(), day, int64(at), 2))(t)), 0)
-		must(f.EndDestination(t.Context(), day, f.destination.ID, "archived"))(t)
+		n, active, err := f.FailNotifications(t.Context(), day, int64(at), 2)
+		check(t, err)
+		equal(t, "of an active one", []any{len(n), active}, []any{0, true})
+		must(f.EndDestination(t.Context(), day, f.destination.ID, "archived", ""))(t)
 		for {
-			n := len(must(f.FailNotifications(t.Context(), day, int64(at), 2))(t))
-			if ended = append(ended, n); n == 0 {
+			n, active, err := f.FailNotifications(t.Context(), day, int64(at), 2)
+			check(t, err)
+			equal(t, "active", active, false)
+			if ended = append(ended, len(n)); len(n) == 0 {
 				break
 			}
 		}
@@ -170,16 +174,16 @@ func TestDestination(t *testing.T) {
 		t.Parallel()
 		f := setup(t)
 		revive := func(_ *store.DestinationSettings, status *string) error { *status = "active"; return nil }
-		must(f.EndDestination(t.Context(), day, f.destination.ID, "disabled"))(t)
+		must(f.EndDestination(t.Context(), day, f.destination.ID, "disabled", ""))(t)
 		equal(t, "deliveries", len(f.publish("a").Deliveries), 0)
 		equal(t, "status", must(f.UpdateDestination(t.Context(), day, f.destination.ID, revive))(t).Status, "active")
 		equal(t, "deliveries", len(f.publish("b").Deliveries), 1)
-		must(f.EndDestination(t.Context(), day, f.destination.ID, "archived"))(t)
-		equal(t, "status", must(f.EndDestination(t.Context(), day, f.destination.ID, "disabled"))(t).Status, "archived")
+		must(f.EndDestination(t.Context(), day, f.destination.ID, "archived", ""))(t)
+		equal(t, "status", must(f.EndDestination(t.Context(), day, f.destination.ID, "disabled", ""))(t).Status, "archived")
 		_, err := f.UpdateDestination(t.Context(), day, f.destination.ID, revive)
 		conflict(t, err)
 		equal(t, "the callback's destinations", len(must(f.Callback(t.Context(), f.callback.ID))(t).Destinations), 0)
-		_, err = f.EndDestination(t.Context(), day, "dest_none", "archived")
+		_, err = f.EndDestination(t.Context(), day, "dest_none", "archived", "")
 		notFound(t, err, "callback.destination", "dest_none")
 	})
 

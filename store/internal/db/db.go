@@ -129,9 +129,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.failNotificationStmt, err = db.PrepareContext(ctx, failNotification); err != nil {
 		return nil, fmt.Errorf("error preparing query FailNotification: %w", err)
 	}
-	if q.hastenPollsStmt, err = db.PrepareContext(ctx, hastenPolls); err != nil {
-		return nil, fmt.Errorf("error preparing query HastenPolls: %w", err)
-	}
 	if q.insertAPIKeyStmt, err = db.PrepareContext(ctx, insertAPIKey); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertAPIKey: %w", err)
 	}
@@ -269,6 +266,12 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.recordPollSuccessStmt, err = db.PrepareContext(ctx, recordPollSuccess); err != nil {
 		return nil, fmt.Errorf("error preparing query RecordPollSuccess: %w", err)
+	}
+	if q.remapEventsOfConfigStmt, err = db.PrepareContext(ctx, remapEventsOfConfig); err != nil {
+		return nil, fmt.Errorf("error preparing query RemapEventsOfConfig: %w", err)
+	}
+	if q.replanPollsStmt, err = db.PrepareContext(ctx, replanPolls); err != nil {
+		return nil, fmt.Errorf("error preparing query ReplanPolls: %w", err)
 	}
 	if q.resumeTriggersOfAuthConfigStmt, err = db.PrepareContext(ctx, resumeTriggersOfAuthConfig); err != nil {
 		return nil, fmt.Errorf("error preparing query ResumeTriggersOfAuthConfig: %w", err)
@@ -519,11 +522,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing failNotificationStmt: %w", cerr)
 		}
 	}
-	if q.hastenPollsStmt != nil {
-		if cerr := q.hastenPollsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing hastenPollsStmt: %w", cerr)
-		}
-	}
 	if q.insertAPIKeyStmt != nil {
 		if cerr := q.insertAPIKeyStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing insertAPIKeyStmt: %w", cerr)
@@ -754,6 +752,16 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing recordPollSuccessStmt: %w", cerr)
 		}
 	}
+	if q.remapEventsOfConfigStmt != nil {
+		if cerr := q.remapEventsOfConfigStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing remapEventsOfConfigStmt: %w", cerr)
+		}
+	}
+	if q.replanPollsStmt != nil {
+		if cerr := q.replanPollsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing replanPollsStmt: %w", cerr)
+		}
+	}
 	if q.resumeTriggersOfAuthConfigStmt != nil {
 		if cerr := q.resumeTriggersOfAuthConfigStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing resumeTriggersOfAuthConfigStmt: %w", cerr)
@@ -943,7 +951,6 @@ type Queries struct {
 	enableInstanceTriggerStmt      *sql.Stmt
 	eventsBySeqStmt                *sql.Stmt
 	failNotificationStmt           *sql.Stmt
-	hastenPollsStmt                *sql.Stmt
 	insertAPIKeyStmt               *sql.Stmt
 	insertAttemptStmt              *sql.Stmt
 	insertAuthConfigStmt           *sql.Stmt
@@ -990,6 +997,8 @@ type Queries struct {
 	recordOutcomeStmt              *sql.Stmt
 	recordPollFailureStmt          *sql.Stmt
 	recordPollSuccessStmt          *sql.Stmt
+	remapEventsOfConfigStmt        *sql.Stmt
+	replanPollsStmt                *sql.Stmt
 	resumeTriggersOfAuthConfigStmt *sql.Stmt
 	resumeTriggersOfConfigStmt     *sql.Stmt
 	retireVersionStmt              *sql.Stmt
@@ -1054,7 +1063,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		enableInstanceTriggerStmt:      q.enableInstanceTriggerStmt,
 		eventsBySeqStmt:                q.eventsBySeqStmt,
 		failNotificationStmt:           q.failNotificationStmt,
-		hastenPollsStmt:                q.hastenPollsStmt,
 		insertAPIKeyStmt:               q.insertAPIKeyStmt,
 		insertAttemptStmt:              q.insertAttemptStmt,
 		insertAuthConfigStmt:           q.insertAuthConfigStmt,
@@ -1101,6 +1109,8 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		recordOutcomeStmt:              q.recordOutcomeStmt,
 		recordPollFailureStmt:          q.recordPollFailureStmt,
 		recordPollSuccessStmt:          q.recordPollSuccessStmt,
+		remapEventsOfConfigStmt:        q.remapEventsOfConfigStmt,
+		replanPollsStmt:                q.replanPollsStmt,
 		resumeTriggersOfAuthConfigStmt: q.resumeTriggersOfAuthConfigStmt,
 		resumeTriggersOfConfigStmt:     q.resumeTriggersOfConfigStmt,
 		retireVersionStmt:              q.retireVersionStmt,

@@ -459,6 +459,20 @@ func (q *Queries) PauseTriggersOfDeployment(ctx context.Context, arg PauseTrigge
 	return err
 }
 
+const remapEventsOfConfig = `-- name: RemapEventsOfConfig :exec
+
+UPDATE event SET status = 'retrying', delivery_status = 'pending', map_attempts = 0, next_map_at = ?1, updated_at = ?1
+WHERE error_code IS NOT NULL AND error_code = 'mapping_failed' AND status IN ('retrying', 'failed') AND instance_trigger_seq IN (
+  SELECT t.seq FROM instance_trigger AS t JOIN instance AS i ON i.seq = t.instance_seq WHERE i.config_seq = ?2)
+  AND EXISTS (SELECT 1 FROM event_payload AS p WHERE p.event_seq = event.seq AND p.input IS NOT NULL)
+`
+
+// What could not be mapped with the old value is mapped again with the new one, in five new tries.
+func (q *Queries) RemapEventsOfConfig(ctx context.Context, now *int64, configSeq int64) error {
+	_, err := q.exec(ctx, q.remapEventsOfConfigStmt, remapEventsOfConfig, now, configSeq)
+	return err
+}
+
 const resumeTriggersOfAuthConfig = `-- name: ResumeTriggersOfAuthConfig :exec
 UPDATE instance_trigger SET status = 'active', next_poll_at = ?1, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?1
 WHERE enabled = 1 AND instance_seq IN (

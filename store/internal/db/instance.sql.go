@@ -45,24 +45,6 @@ func (q *Queries) EnableInstanceTrigger(ctx context.Context, arg EnableInstanceT
 	return result.RowsAffected()
 }
 
-const hastenPolls = `-- name: HastenPolls :exec
-UPDATE instance_trigger SET next_poll_at = min(next_poll_at, CAST(?1 AS INTEGER)), revision = revision + 1, updated_at = ?2
-WHERE next_poll_at IS NOT NULL AND status = 'active' AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = ?3)
-`
-
-type HastenPollsParams struct {
-	Latest      int64
-	Now         int64
-	CallbackSeq int64
-}
-
-// A shorter interval holds from now on, not only after the poll that the longer one had planned, or
-// that is just being made.
-func (q *Queries) HastenPolls(ctx context.Context, arg HastenPollsParams) error {
-	_, err := q.exec(ctx, q.hastenPollsStmt, hastenPolls, arg.Latest, arg.Now, arg.CallbackSeq)
-	return err
-}
-
 const insertInstance = `-- name: InsertInstance :execlastid
 INSERT INTO instance (id, callback_seq, config_seq, auth_config_seq, status, baseline, created_at, updated_at)
 VALUES (?1, ?2, ?3, ?4, 'attached', ?5, ?6, ?6)
@@ -270,6 +252,26 @@ func (q *Queries) PollableInstances(ctx context.Context, callbackSeq int64) ([]P
 		return nil, err
 	}
 	return items, nil
+}
+
+const replanPolls = `-- name: ReplanPolls :exec
+UPDATE instance_trigger SET revision = revision + 1, updated_at = ?1,
+  next_poll_at = CASE WHEN status = 'active' THEN min(next_poll_at, ?1 + 1000 * coalesce(nullif(CAST(?2 AS INTEGER), 0),
+    (SELECT pt.interval_seconds FROM provider_trigger AS pt WHERE pt.seq = provider_trigger_seq))) ELSE next_poll_at END
+WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = ?3)
+`
+
+type ReplanPollsParams struct {
+	Now             int64
+	OverrideSeconds int64
+	CallbackSeq     int64
+}
+
+// A changed interval holds from now on, not only after the poll that the old one had planned, or that is
+// just being made. Backing off goes on as planned. override_seconds is 0 for each trigger's own.
+func (q *Queries) ReplanPolls(ctx context.Context, arg ReplanPollsParams) error {
+	_, err := q.exec(ctx, q.replanPollsStmt, replanPolls, arg.Now, arg.OverrideSeconds, arg.CallbackSeq)
+	return err
 }
 
 const setInstanceStatus = `-- name: SetInstanceStatus :exec
