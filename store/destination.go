@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -168,22 +169,32 @@ func (s *Store) EndDestination(ctx context.Context, now time.Time, id, status, u
 func (s *Store) SyncFunctions(ctx context.Context, now time.Time, functions []NewDestination) error {
 	return s.write(ctx, func(tx *tx) error {
 		for _, n := range functions {
-			seq, err := tx.q.DestinationByURL(tx.ctx, n.URL)
-			if errors.Is(err, sql.ErrNoRows) {
-				_, err = tx.insertDestination(ms(now), n)
-			} else if err == nil {
-				clear(tx.w.routings)
-				err = tx.q.UpdateDestination(tx.ctx, db.UpdateDestinationParams{Seq: seq, Status: "active", Name: n.Name, Description: n.Description,
-					URL: n.URL, Method: n.Method, EventTypes: stringList(n.EventTypes),
-					RetryType: n.Retry.Type, RetryMaxAttempts: int64(n.Retry.MaxAttempts), RetryDelaySeconds: seconds(n.Retry.Delay),
-					TimeoutSeconds: seconds(n.Timeout), MaxInFlight: int64(n.MaxInFlight), Now: ms(now)})
-			}
-			if err != nil {
+			if err := tx.syncFunction(ms(now), n); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+func (tx *tx) syncFunction(now int64, n NewDestination) error {
+	seq, err := tx.q.DestinationByURL(tx.ctx, n.URL)
+	if errors.Is(err, sql.ErrNoRows) {
+		_, err = tx.insertDestination(now, n)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	old, err := tx.destination(seq)
+	if err != nil || old.Status == "active" && reflect.DeepEqual(old.DestinationSettings, n.DestinationSettings) {
+		return err
+	}
+	clear(tx.w.routings)
+	return tx.q.UpdateDestination(tx.ctx, db.UpdateDestinationParams{Seq: seq, Status: "active", Name: n.Name, Description: n.Description,
+		URL: n.URL, Method: n.Method, EventTypes: stringList(n.EventTypes),
+		RetryType: n.Retry.Type, RetryMaxAttempts: int64(n.Retry.MaxAttempts), RetryDelaySeconds: seconds(n.Retry.Delay),
+		TimeoutSeconds: seconds(n.Timeout), MaxInFlight: int64(n.MaxInFlight), Now: now})
 }
 
 // DestinationFilter narrows the list of destinations.

@@ -35,7 +35,7 @@ type InstanceTrigger struct {
 	PollInterval        time.Duration
 	NextPollAt          time.Time // zero: it is not polled
 	LastPolledAt        time.Time // zero: never yet
-	Status              string    // "active", "paused" or "failing"
+	Status              string    // "active", "paused" (it is not polled) or "failing"
 	ConsecutiveFailures int
 	LastError           *Failure // nil: the last poll succeeded, and all that it found could be mapped
 }
@@ -233,6 +233,9 @@ func loadInstances(ctx context.Context, q *db.Queries, seqs []int64) ([]Instance
 			it := InstanceTrigger{ID: t.ID, Trigger: declared[0], PollInterval: pollInterval(r.PollIntervalSecondsOverride, seconds(declared[0].Interval)),
 				NextPollAt: fromMSPtr(t.NextPollAt), LastPolledAt: fromMSPtr(t.LastPolledAt), Status: t.Status,
 				ConsecutiveFailures: int(t.ConsecutiveFailures), LastError: failure(t.ErrorCode, t.ErrorMessage)}
+			if it.NextPollAt.IsZero() {
+				it.Status = "paused" // with its instance or callback, if not by itself
+			}
 			i.Triggers = append(i.Triggers, it)
 		}
 		return i, nil

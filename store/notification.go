@@ -38,8 +38,8 @@ type NotificationEvent struct {
 // Attempt is one try to deliver a notification.
 type Attempt struct {
 	ID        string
-	Number    int // from 1
-	Failure   *Failure
+	Number    int       // from 1
+	Failure   *Failure  // nil: it succeeded
 	Response  *Response // nil: there was no answer
 	StartedAt time.Time
 	Duration  time.Duration // in whole milliseconds

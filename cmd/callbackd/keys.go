@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"text/tabwriter"
 	"time"
@@ -25,6 +27,9 @@ type keysCreate struct {
 }
 
 func (k keysCreate) Run(ctx context.Context, c console) error {
+	if _, err := os.Stat(k.DB); errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(c.err, "callbackd: there was no database %s, so it is made\n", k.DB)
+	}
 	return k.withKeys(ctx, func(keys *store.APIKeys) error {
 		id, secret, err := keys.Create(ctx, time.Now(), k.Name, k.Scope)
 		if err != nil {

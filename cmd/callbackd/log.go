@@ -11,15 +11,17 @@ import (
 
 // logFlags are what commands that log have in common.
 type logFlags struct {
-	LogLevel  slog.Level `default:"info" help:"Least level that is logged: debug, info, warn or error."`
-	LogFormat string     `default:"auto" enum:"auto,text,json" help:"auto is coloured text on a terminal and JSON elsewhere."`
+	LogLevel  string `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error."`
+	LogFormat string `default:"auto" enum:"auto,text,json" help:"auto is coloured text on a terminal and JSON elsewhere."`
 }
 
 func (f logFlags) logger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(f.LogLevel)) // one of the enum's
 	if f.LogFormat == "json" || f.LogFormat == "auto" && !isTerminal(w) {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: f.LogLevel, ReplaceAttr: readable}))
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: readable}))
 	}
-	return slog.New(textHandler(w, f.LogLevel))
+	return slog.New(textHandler(w, level))
 }
 
 // readable writes durations in milliseconds, and says so: slog's JSON would have bare

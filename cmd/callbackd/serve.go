@@ -65,6 +65,12 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
+	// The port comes first: without it, no file is made and no key shown.
+	listener, err := net.Listen("tcp", s.Addr)
+	if err != nil {
+		return fmt.Errorf("%w (choose another --addr)", err)
+	}
+	defer listener.Close()
 	eng, err := engine.Open(ctx, engine.Options{Path: s.DB, Key: key, NoSync: s.NoSync, Providers: builtin(), AllowPrivateNetworks: s.AllowPrivateNetworks, Logger: log})
 	if err != nil {
 		return err
@@ -74,11 +80,6 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 			log.Error("the engine did not close in order", "err", err)
 		}
 	}()
-	listener, err := net.Listen("tcp", s.Addr)
-	if err != nil {
-		return fmt.Errorf("%w (choose another --addr)", err)
-	}
-	defer listener.Close()
 	o := httpapi.Options{Logger: log}
 	if s.APIKey != "" {
 		o.APIKeys = []string{s.APIKey}

@@ -45,7 +45,9 @@
 //   - next_page: jq program from a page's body to the URL of the next, absolute or
 //     relative to the page's own, or null after the last. Default: the Link
 //     header with rel="next" (RFC 8288).
-//   - max_pages: at most so many pages a poll, default 10.
+//   - max_pages: at most so many pages a poll, default 10. The next poll begins at the
+//     first page again, so what lies behind the last one is found only if a cursor leads
+//     there; a warning in the log says that there was more.
 //
 // cursor and next_page have $cursor and $now too, and $headers: the answer's headers by
 // lower-case name. jq is gojq, within the limits of time and memory that its
