@@ -93,8 +93,10 @@ type PollRequest struct {
 	State json.RawMessage // of the last success; nil at first
 }
 
-// PollResult is what a poll found. It is recorded in one transaction: either
-// every input is kept and the state advances, or neither.
+// PollResult is what a poll found. It is recorded in one transaction: either every input is
+// kept and the state advances, or neither. Neither, if the trigger was detached, or got
+// another config or interval, while it was polled: then it is polled again with the old
+// state, so a provider must not keep a state of its own beside.
 type PollResult struct {
 	Inputs []json.RawMessage // oldest first; an input that was seen before changes nothing
 	State  json.RawMessage   // for the next poll, any JSON; nil keeps the old one
