@@ -345,12 +345,22 @@ func TestMendedConfigMapsAgain(t *testing.T) {
 				s := attach(t, e, "p", engine.DestinationSettings{URL: "http://receiver.test", EventTypes: []string{"none"}})
 				start(t, e)
 				time.Sleep(wait)
+				override := 10 * time.Second
+				must(e.UpdateCallback(t.Context(), s.callback.ID, engine.UpdateCallback{PollIntervalOverride: &override}))(t)
+				time.Sleep(30 * time.Second) // polls that find nothing new
+				if tr := must(e.Instance(t.Context(), s.callback.ID, s.instance.ID))(t).Triggers[0]; wait < time.Minute && (tr.LastError == nil || tr.LastError.Code != "mapping_failed") {
+					t.Errorf("while inputs cannot be mapped, the trigger says %+v", tr.LastError)
+				}
 				config := must(e.Instance(t.Context(), s.callback.ID, s.instance.ID))(t).Config.ID
 				must(e.UpdateConfig(t.Context(), config, engine.UpdateConfig{Value: json.RawMessage(`{"right":true}`)}))(t)
 				time.Sleep(2 * time.Second)
 				l := must(e.ListEvents(t.Context(), s.callback.ID, engine.EventFilter{Statuses: []string{"succeeded"}}, engine.Page{}))(t)
 				if len(l.Items) != 2 {
 					t.Errorf("%d are mapped, want 2", len(l.Items))
+				}
+				time.Sleep(15 * time.Second)
+				if tr := must(e.Instance(t.Context(), s.callback.ID, s.instance.ID))(t).Triggers[0]; tr.LastError != nil {
+					t.Errorf("once they are mapped, the trigger says %+v", tr.LastError)
 				}
 			})
 		})

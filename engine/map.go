@@ -67,7 +67,7 @@ func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Sou
 	// Its source will give the same input again; a name made of its content lets that be known.
 	sum := sha256.Sum256(input)
 	item.Type, item.SourceID = unmappedType, "input:"+hex.EncodeToString(sum[:16])
-	item.Failure = &Failure{Code: "mapping_failed", Message: shorten(err.Error())}
+	item.Failure = &Failure{Code: store.MappingFailed, Message: shorten(err.Error())}
 	if item.NextMapAt = nextMapping(e.now(), attempts, err); item.NextMapAt.IsZero() && len(input) > maxOutput {
 		item.Input = nil
 	}
@@ -122,7 +122,7 @@ func unmapped(items []store.Item) *Failure {
 	if count == 0 {
 		return nil
 	}
-	return &Failure{Code: "mapping_failed", Message: shorten(fmt.Sprintf("%d of %d inputs cannot be mapped: %s", count, len(items), first))}
+	return &Failure{Code: store.MappingFailed, Message: shorten(fmt.Sprintf("%d of %d inputs cannot be mapped: %s", count, len(items), first))}
 }
 
 // mappedOnly leaves out of a first poll, which is only to be remembered, what has no source

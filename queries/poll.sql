@@ -5,7 +5,7 @@ WHERE t.next_poll_at IS NOT NULL AND t.next_poll_at <= @now
 ORDER BY t.next_poll_at LIMIT @max_rows;
 
 -- name: PollTarget :one
-SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision, t.state, t.next_poll_at, t.consecutive_failures,
+SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision, t.state, t.next_poll_at, t.consecutive_failures, t.error_code, t.error_message,
   i.id AS instance_id, i.callback_seq, c.id AS callback_id, c.poll_interval_seconds_override,
   t.provider_trigger_seq, pt.key AS trigger_key, pt.interval_seconds, p.identifier AS provider_identifier,
   cfg.id AS config_id, cfg.value AS config_value, ac.id AS auth_config_id, ac.value AS auth_value, m.key AS auth_method_key
@@ -48,3 +48,7 @@ SELECT CAST(coalesce(min(e.next_map_at), 0) AS INTEGER) FROM event AS e WHERE e.
 
 -- name: PostponeMapping :exec
 UPDATE event SET next_map_at = @next_map_at WHERE seq = @seq AND next_map_at IS NOT NULL;
+
+-- One is enough to know that there are some.
+-- name: Unmapped :many
+SELECT e.seq FROM event AS e WHERE e.instance_trigger_seq = @instance_trigger_seq AND e.error_code IS NOT NULL AND e.status = 'retrying' LIMIT 1;

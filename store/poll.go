@@ -26,6 +26,7 @@ type PollTarget struct {
 	Interval            time.Duration
 	DueAt               time.Time // zero: it is not polled
 	ConsecutiveFailures int
+	LastError           *Failure // as the trigger shows it
 
 	trigger  int64 // row number of the provider's trigger
 	revision int64 // of what it is polled with
@@ -45,7 +46,7 @@ func (s *Store) PollTarget(ctx context.Context, seq int64) (PollTarget, error) {
 	}
 	t := PollTarget{Seq: seq, ID: r.ID, InstanceID: r.InstanceID, CallbackID: r.CallbackID, ProviderIdentifier: r.ProviderIdentifier, TriggerKey: r.TriggerKey,
 		State: r.State, SkipBaseline: r.Baseline == "skip", Interval: pollInterval(r.PollIntervalSecondsOverride, r.IntervalSeconds),
-		DueAt: fromMSPtr(r.NextPollAt), ConsecutiveFailures: int(r.ConsecutiveFailures), trigger: r.ProviderTriggerSeq, revision: r.Revision}
+		DueAt: fromMSPtr(r.NextPollAt), ConsecutiveFailures: int(r.ConsecutiveFailures), LastError: failure(r.ErrorCode, r.ErrorMessage), trigger: r.ProviderTriggerSeq, revision: r.Revision}
 	if t.Config, err = s.sealer.open("config:"+r.ConfigID, r.ConfigValue); err != nil {
 		return t, err
 	}
@@ -93,9 +94,13 @@ func (s *Store) RecordPoll(ctx context.Context, t PollTarget, p Poll) (out PollR
 	if state == nil {
 		state = t.State
 	}
-	code, message := p.Problem.columns()
 	err = s.write(ctx, func(tx *tx) error {
 		out = PollRecord{}
+		problem, err := tx.problem(t, p)
+		if err != nil {
+			return err
+		}
+		code, message := problem.columns()
 		n, err := tx.q.RecordPollSuccess(tx.ctx, db.RecordPollSuccessParams{Seq: t.Seq, Revision: t.revision, State: state, NextPollAt: msPtr(p.NextPollAt), LastPolledAt: msPtr(p.At),
 			ErrorCode: code, ErrorMessage: message})
 		if err != nil {
@@ -128,6 +133,22 @@ func (s *Store) RecordPoll(ctx context.Context, t PollTarget, p Poll) (out PollR
 		return nil
 	})
 	return out, err
+}
+
+// MappingFailed is the code of what cannot be mapped.
+const MappingFailed = "mapping_failed"
+
+// problem is what a trigger shows after a poll: also what earlier polls found and cannot be
+// mapped yet, because a source with a cursor says it only once.
+func (tx *tx) problem(t PollTarget, p Poll) (*Failure, error) {
+	if p.Problem != nil || t.LastError == nil || t.LastError.Code != MappingFailed {
+		return p.Problem, nil
+	}
+	unmapped, err := tx.q.Unmapped(tx.ctx, &t.Seq)
+	if err != nil || len(unmapped) == 0 {
+		return nil, err
+	}
+	return t.LastError, nil
 }
 
 // row is an item as an event to be stored.

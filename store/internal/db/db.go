@@ -318,6 +318,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.unlinkDestinationsStmt, err = db.PrepareContext(ctx, unlinkDestinations); err != nil {
 		return nil, fmt.Errorf("error preparing query UnlinkDestinations: %w", err)
 	}
+	if q.unmappedStmt, err = db.PrepareContext(ctx, unmapped); err != nil {
+		return nil, fmt.Errorf("error preparing query Unmapped: %w", err)
+	}
 	if q.updateAuthConfigStmt, err = db.PrepareContext(ctx, updateAuthConfig); err != nil {
 		return nil, fmt.Errorf("error preparing query UpdateAuthConfig: %w", err)
 	}
@@ -837,6 +840,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing unlinkDestinationsStmt: %w", cerr)
 		}
 	}
+	if q.unmappedStmt != nil {
+		if cerr := q.unmappedStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing unmappedStmt: %w", cerr)
+		}
+	}
 	if q.updateAuthConfigStmt != nil {
 		if cerr := q.updateAuthConfigStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing updateAuthConfigStmt: %w", cerr)
@@ -1014,6 +1022,7 @@ type Queries struct {
 	stopInstanceStmt               *sql.Stmt
 	triggersBySeqStmt              *sql.Stmt
 	unlinkDestinationsStmt         *sql.Stmt
+	unmappedStmt                   *sql.Stmt
 	updateAuthConfigStmt           *sql.Stmt
 	updateCallbackStmt             *sql.Stmt
 	updateCallbackTriggerStmt      *sql.Stmt
@@ -1126,6 +1135,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		stopInstanceStmt:               q.stopInstanceStmt,
 		triggersBySeqStmt:              q.triggersBySeqStmt,
 		unlinkDestinationsStmt:         q.unlinkDestinationsStmt,
+		unmappedStmt:                   q.unmappedStmt,
 		updateAuthConfigStmt:           q.updateAuthConfigStmt,
 		updateCallbackStmt:             q.updateCallbackStmt,
 		updateCallbackTriggerStmt:      q.updateCallbackTriggerStmt,

@@ -128,7 +128,7 @@ func (q *Queries) NextMapping(ctx context.Context) (int64, error) {
 }
 
 const pollTarget = `-- name: PollTarget :one
-SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision, t.state, t.next_poll_at, t.consecutive_failures,
+SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision, t.state, t.next_poll_at, t.consecutive_failures, t.error_code, t.error_message,
   i.id AS instance_id, i.callback_seq, c.id AS callback_id, c.poll_interval_seconds_override,
   t.provider_trigger_seq, pt.key AS trigger_key, pt.interval_seconds, p.identifier AS provider_identifier,
   cfg.id AS config_id, cfg.value AS config_value, ac.id AS auth_config_id, ac.value AS auth_value, m.key AS auth_method_key
@@ -152,6 +152,8 @@ type PollTargetRow struct {
 	State                       []byte
 	NextPollAt                  *int64
 	ConsecutiveFailures         int64
+	ErrorCode                   *string
+	ErrorMessage                *string
 	InstanceID                  string
 	CallbackSeq                 int64
 	CallbackID                  string
@@ -179,6 +181,8 @@ func (q *Queries) PollTarget(ctx context.Context, seq int64) (PollTargetRow, err
 		&i.State,
 		&i.NextPollAt,
 		&i.ConsecutiveFailures,
+		&i.ErrorCode,
+		&i.ErrorMessage,
 		&i.InstanceID,
 		&i.CallbackSeq,
 		&i.CallbackID,
@@ -270,4 +274,32 @@ func (q *Queries) RecordPollSuccess(ctx context.Context, arg RecordPollSuccessPa
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+const unmapped = `-- name: Unmapped :many
+SELECT e.seq FROM event AS e WHERE e.instance_trigger_seq = ?1 AND e.error_code IS NOT NULL AND e.status = 'retrying' LIMIT 1
+`
+
+// One is enough to know that there are some.
+func (q *Queries) Unmapped(ctx context.Context, instanceTriggerSeq *int64) ([]int64, error) {
+	rows, err := q.query(ctx, q.unmappedStmt, unmapped, instanceTriggerSeq)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var seq int64
+		if err := rows.Scan(&seq); err != nil {
+			return nil, err
+		}
+		items = append(items, seq)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
