@@ -33,6 +33,13 @@ func (s *source) add(ids ...string) {
 	}
 }
 
+// count is how often it was polled.
+func (s *source) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.polls
+}
+
 func (s *source) provider() engine.Provider {
 	return engine.Provider{Key: "source", Triggers: []engine.Trigger{{Key: "items", Interval: time.Second,
 		Poll: func(_ context.Context, req engine.PollRequest) (engine.PollResult, error) {

@@ -380,16 +380,16 @@ func TestChangedIntervalHoldsAtOnce(t *testing.T) {
 		override(24 * time.Hour)
 		start(t, e)
 		time.Sleep(10 * time.Second)
-		if src.polls != 1 {
-			t.Errorf("%d polls at first, want 1", src.polls)
+		if src.count() != 1 {
+			t.Errorf("%d polls at first, want 1", src.count())
 		}
-		if override(5 * time.Second); src.polls < 2 || src.polls > 4 {
-			t.Errorf("%d polls with a shorter interval", src.polls)
+		if override(5 * time.Second); src.count() < 2 || src.count() > 4 {
+			t.Errorf("%d polls with a shorter interval", src.count())
 		}
-		before := src.polls
+		before := src.count()
 		override(24 * time.Hour)
-		if override(0); src.polls < before+8 { // the trigger's own, 1 s
-			t.Errorf("%d polls after the override was cleared", src.polls-before)
+		if override(0); src.count() < before+8 { // the trigger's own, 1 s
+			t.Errorf("%d polls after the override was cleared", src.count()-before)
 		}
 	})
 }

@@ -385,8 +385,8 @@ func TestNothingToDoCostsOneQueryASecond(t *testing.T) {
 		}
 		start(t, e)
 		time.Sleep(time.Hour) // virtual: this returns only because everything sleeps
-		if src.polls != 0 {
-			t.Errorf("a detached trigger was polled %d times", src.polls)
+		if src.count() != 0 {
+			t.Errorf("a detached trigger was polled %d times", src.count())
 		}
 	})
 }
