@@ -271,28 +271,35 @@ func TestSilentDestinationIsAskedOneThingAtATime(t *testing.T) {
 	})
 }
 
-// A 410 from where a destination was does not end it where it is now.
+// A 410 from where a destination was does not end it where it is now; the notification goes
+// there, if it has an attempt left.
 func TestGoneFromTheOldURLDoesNotEndTheNewOne(t *testing.T) {
 	t.Parallel()
-	entered, release := make(chan struct{}), make(chan struct{})
-	old := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
-		close(entered)
-		<-release
-		w.WriteHeader(http.StatusGone)
-	})
-	moved := newReceiver(t, nil)
-	e := open(t, engine.Options{Providers: []engine.Provider{(&source{}).provider()}})
-	s := attach(t, e, "source", engine.DestinationSettings{URL: old.URL})
-	start(t, e)
-	publish(t, e, s.callback.ID)
-	<-entered
-	must(e.UpdateDestination(t.Context(), s.destination.ID, engine.UpdateDestination{URL: &moved.URL}))(t)
-	close(release)
-	if got := moved.next(t).header.Get("Metorial-Delivery-Attempt"); got != "2" {
-		t.Errorf("attempt %s, want 2", got)
-	}
-	if d := must(e.Destination(t.Context(), s.destination.ID))(t); d.Status != "active" {
-		t.Errorf("the destination is %s", d.Status)
+	for attempts, status := range map[int]string{1: "failed", 5: "delivered"} {
+		t.Run(status, func(t *testing.T) {
+			t.Parallel()
+			entered, release := make(chan struct{}), make(chan struct{})
+			old := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
+				close(entered)
+				<-release
+				w.WriteHeader(http.StatusGone)
+			})
+			moved := newReceiver(t, nil)
+			e := open(t, engine.Options{Providers: []engine.Provider{(&source{}).provider()}})
+			s := attach(t, e, "source", engine.DestinationSettings{URL: old.URL, Retry: engine.Retry{MaxAttempts: attempts}})
+			start(t, e)
+			publish(t, e, s.callback.ID)
+			<-entered
+			must(e.UpdateDestination(t.Context(), s.destination.ID, engine.UpdateDestination{URL: &moved.URL}))(t)
+			close(release)
+			eventually(t, "it is "+status, func() bool { return only(t, e, s.callback.ID).Status == status })
+			if n := only(t, e, s.callback.ID); n.AttemptCount != min(2, attempts) {
+				t.Errorf("%d attempts", n.AttemptCount)
+			}
+			if d := must(e.Destination(t.Context(), s.destination.ID))(t); d.Status != "active" {
+				t.Errorf("the destination is %s", d.Status)
+			}
+		})
 	}
 }
 

@@ -223,11 +223,10 @@ func (p *poller) mapEvent(ctx context.Context, m store.Mapping) error {
 	limited, cancel := context.WithTimeout(ctx, p.e.options.PollTimeout)
 	defer cancel()
 	trigger, source, err := p.e.source(t, p.e.now(), log)
-	var item store.Item
-	if err != nil {
+	if err != nil { // the program runs without the provider's code: a failure like another
 		trigger = &Trigger{Map: func(context.Context, MapRequest) (Mapped, error) { return Mapped{}, err }}
 	}
-	item = p.e.mapOne(limited, log, trigger, source, m.Input, m.Attempts+1)
+	item := p.e.mapOne(limited, log, trigger, source, m.Input, m.Attempts+1)
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -89,7 +89,8 @@ func (r *recorder) write(work context.Context, batch []recorded) {
 }
 
 // disable ends a destination that answered 410. If its URL was changed meanwhile, it was
-// another one that answered so, and the notification goes on to the new one.
+// another one that answered so, and the notification goes on to the new one, as far as its
+// attempts reach.
 func (r *recorder) disable(work context.Context, b *recorded) {
 	ctx := context.WithoutCancel(work)
 	var now store.Destination
@@ -97,10 +98,16 @@ func (r *recorder) disable(work context.Context, b *recorded) {
 		now, err = r.e.store.EndDestination(ctx, r.e.now(), b.gone.ID, "disabled", b.gone.URL)
 		return err
 	})
-	if done && now.Status == "active" {
-		b.outcome.NextAttemptAt = r.e.now().Add(minRetryDelay)
-	} else {
-		r.e.log.WarnContext(work, "a destination answered 410 Gone and is disabled: what waits for it fails", keyDestination, b.gone.ID)
+	switch {
+	case !done: // whoever asks it next is told the same
+	case now.Status == "active":
+		if b.outcome.Attempt.Number < b.gone.Retry.MaxAttempts {
+			b.outcome.NextAttemptAt = r.e.now().Add(minRetryDelay)
+		}
+	default:
+		if now.Status == "disabled" {
+			r.e.log.WarnContext(work, "a destination answered 410 Gone and is disabled: what waits for it fails", keyDestination, b.gone.ID)
+		}
 		r.d.endLane(b.delivery.DestinationSeq)
 	}
 	r.e.logAttempt(work, b.delivery, b.gone, b.outcome)
