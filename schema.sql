@@ -4,6 +4,10 @@
 --
 -- Every row has two keys. seq is small and internal: rows refer to each other by it, and lists
 -- are in its order. id is what users see. Times (*_at) are Unix milliseconds.
+--
+-- The indexes that lists go by have only columns of equality in front: a filter's rows are then in the
+-- order of the list. Where rows come by the million, checks say a = 'x' OR a = 'y': for a list behind
+-- IN, SQLite builds and drops a b-tree of its own at each write.
 
 CREATE TABLE meta (
   key   TEXT NOT NULL PRIMARY KEY,
@@ -107,7 +111,8 @@ CREATE TABLE provider_deployment (
   updated_at         INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX provider_deployment_provider ON provider_deployment (provider_seq);
+CREATE INDEX provider_deployment_status ON provider_deployment (status);
+CREATE INDEX provider_deployment_provider ON provider_deployment (provider_seq, status);
 
 -- value is sealed: configs hold tokens in headers and URLs as often as auth configs do.
 CREATE TABLE provider_config (
@@ -126,7 +131,9 @@ CREATE TABLE provider_config (
   updated_at        INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX provider_config_deployment ON provider_config (deployment_seq);
+CREATE INDEX provider_config_status ON provider_config (status);
+CREATE INDEX provider_config_provider ON provider_config (provider_seq, status);
+CREATE INDEX provider_config_deployment ON provider_config (deployment_seq, status);
 
 CREATE TABLE provider_auth_config (
   seq             INTEGER PRIMARY KEY,
@@ -144,7 +151,9 @@ CREATE TABLE provider_auth_config (
   updated_at      INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX provider_auth_config_deployment ON provider_auth_config (deployment_seq);
+CREATE INDEX provider_auth_config_status ON provider_auth_config (status);
+CREATE INDEX provider_auth_config_provider ON provider_auth_config (provider_seq, status);
+CREATE INDEX provider_auth_config_deployment ON provider_auth_config (deployment_seq, status);
 
 -- Where events go. signing_secret and headers are sealed.
 CREATE TABLE destination (
@@ -172,6 +181,7 @@ CREATE TABLE destination (
 
 -- A function destination ("func:NAME") is one row for ever, found by its URL.
 CREATE UNIQUE INDEX destination_function ON destination (url) WHERE url GLOB 'func:*';
+CREATE INDEX destination_status ON destination (status);
 CREATE INDEX destination_all ON destination (seq) WHERE scope = 'all';
 
 -- What is watched, and for whom.
@@ -189,7 +199,8 @@ CREATE TABLE callback (
   updated_at                     INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX callback_deployment ON callback (deployment_seq);
+CREATE INDEX callback_status ON callback (status);
+CREATE INDEX callback_deployment ON callback (deployment_seq, status);
 
 CREATE TABLE callback_trigger (
   seq                  INTEGER PRIMARY KEY,
@@ -222,7 +233,7 @@ CREATE TABLE instance (
 ) STRICT;
 
 CREATE UNIQUE INDEX instance_pair ON instance (callback_seq, config_seq, coalesce(auth_config_seq, 0));
-CREATE INDEX instance_callback ON instance (callback_seq, seq);
+CREATE INDEX instance_callback ON instance (callback_seq, status);
 CREATE INDEX instance_config ON instance (config_seq);
 CREATE INDEX instance_auth_config ON instance (auth_config_seq) WHERE auth_config_seq IS NOT NULL;
 
@@ -234,9 +245,9 @@ CREATE TABLE instance_trigger (
   id                   TEXT NOT NULL UNIQUE,
   instance_seq         INTEGER NOT NULL REFERENCES instance (seq),
   provider_trigger_seq INTEGER NOT NULL REFERENCES provider_trigger (seq),
-  enabled              INTEGER NOT NULL CHECK (enabled IN (0, 1)),
-  status               TEXT NOT NULL CHECK (status IN ('active', 'paused', 'failing')),
-  baseline             TEXT NOT NULL CHECK (baseline IN ('emit', 'skip', 'done')),
+  enabled              INTEGER NOT NULL CHECK (enabled = 0 OR enabled = 1),
+  status               TEXT NOT NULL CHECK (status = 'active' OR status = 'paused' OR status = 'failing'),
+  baseline             TEXT NOT NULL CHECK (baseline = 'emit' OR baseline = 'skip' OR baseline = 'done'),
   revision             INTEGER NOT NULL,
   state                BLOB,
   next_poll_at         INTEGER,
@@ -251,17 +262,29 @@ CREATE TABLE instance_trigger (
 
 CREATE INDEX instance_trigger_due ON instance_trigger (next_poll_at) WHERE next_poll_at IS NOT NULL;
 
+-- The kinds of events that a callback has had. Events refer to them, which is smaller than to say their
+-- type each time, and one index then serves the filters by type and by trigger.
+CREATE TABLE event_type (
+  seq          INTEGER PRIMARY KEY,
+  callback_seq INTEGER NOT NULL REFERENCES callback (seq),
+  type         TEXT NOT NULL,
+  trigger_key  TEXT NOT NULL,
+  UNIQUE (callback_seq, type, trigger_key)
+) STRICT;
+
+CREATE INDEX event_type_trigger ON event_type (callback_seq, trigger_key);
+
 -- What happened. The payload has a table of its own, so that an outcome, which updates its event's
 -- counts, rewrites a small row.
 CREATE TABLE event (
   seq                  INTEGER PRIMARY KEY,
   id                   TEXT NOT NULL UNIQUE,
   callback_seq         INTEGER NOT NULL REFERENCES callback (seq),
+  type_seq             INTEGER NOT NULL REFERENCES event_type (seq),
   instance_trigger_seq INTEGER REFERENCES instance_trigger (seq),
-  type                 TEXT NOT NULL,
   source_id            TEXT NOT NULL,
-  status               TEXT NOT NULL CHECK (status IN ('pending', 'processing', 'retrying', 'succeeded', 'failed', 'skipped')),
-  delivery_status      TEXT NOT NULL CHECK (delivery_status IN ('pending', 'sent', 'failed', 'skipped')),
+  status               TEXT NOT NULL CHECK (status = 'pending' OR status = 'processing' OR status = 'retrying' OR status = 'succeeded' OR status = 'failed' OR status = 'skipped'),
+  delivery_status      TEXT NOT NULL CHECK (delivery_status = 'pending' OR delivery_status = 'sent' OR delivery_status = 'failed' OR delivery_status = 'skipped'),
   error_code           TEXT,
   error_message        TEXT,
   destination_count    INTEGER NOT NULL,
@@ -273,7 +296,10 @@ CREATE TABLE event (
   updated_at           INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX event_callback ON event (callback_seq, seq);
+CREATE INDEX event_callback ON event (callback_seq);
+CREATE INDEX event_by_type ON event (type_seq);
+CREATE INDEX event_by_trigger ON event (instance_trigger_seq) WHERE instance_trigger_seq IS NOT NULL;
+CREATE INDEX event_status ON event (callback_seq, status, delivery_status);
 CREATE INDEX event_unmapped ON event (next_map_at) WHERE next_map_at IS NOT NULL;
 CREATE INDEX event_mapping_error ON event (instance_trigger_seq) WHERE error_code IS NOT NULL;
 
@@ -300,7 +326,7 @@ CREATE TABLE notification (
   callback_seq    INTEGER NOT NULL REFERENCES callback (seq),
   event_seq       INTEGER NOT NULL REFERENCES event (seq),
   destination_seq INTEGER NOT NULL REFERENCES destination (seq),
-  status          TEXT NOT NULL CHECK (status IN ('pending', 'retrying', 'delivered', 'failed')),
+  status          TEXT NOT NULL CHECK (status = 'pending' OR status = 'retrying' OR status = 'delivered' OR status = 'failed'),
   attempt_count   INTEGER NOT NULL,
   next_attempt_at INTEGER,
   last_attempt_at INTEGER,
@@ -308,19 +334,20 @@ CREATE TABLE notification (
   error_message   TEXT,
   created_at      INTEGER NOT NULL,
   updated_at      INTEGER NOT NULL,
-  CHECK ((next_attempt_at IS NULL) = (status IN ('delivered', 'failed')))
+  CHECK ((next_attempt_at IS NULL) = (status = 'delivered' OR status = 'failed'))
 ) STRICT;
 
-CREATE INDEX notification_callback ON notification (callback_seq, seq);
+CREATE INDEX notification_callback ON notification (callback_seq);
+CREATE INDEX notification_status ON notification (callback_seq, status);
+CREATE INDEX notification_destination ON notification (callback_seq, destination_seq);
 CREATE INDEX notification_event ON notification (event_seq);
 CREATE INDEX notification_due ON notification (destination_seq, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
 CREATE TABLE attempt (
-  seq              INTEGER PRIMARY KEY,
-  id               TEXT NOT NULL,
   notification_seq INTEGER NOT NULL REFERENCES notification (seq),
   attempt_number   INTEGER NOT NULL,
-  status           TEXT NOT NULL CHECK (status IN ('succeeded', 'failed')),
+  id               TEXT NOT NULL,
+  status           TEXT NOT NULL CHECK (status = 'succeeded' OR status = 'failed'),
   error_code       TEXT,
   error_message    TEXT,
   status_code      INTEGER,
@@ -328,5 +355,5 @@ CREATE TABLE attempt (
   response_body    BLOB,
   started_at       INTEGER NOT NULL,
   duration_ms      INTEGER NOT NULL,
-  UNIQUE (notification_seq, attempt_number)
-) STRICT;
+  PRIMARY KEY (notification_seq, attempt_number)
+) STRICT, WITHOUT ROWID;

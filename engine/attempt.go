@@ -53,11 +53,6 @@ func (e *Engine) post(ctx context.Context, p *endpoint, d store.Delivery, attemp
 		return result{failure: &Failure{Code: outbound.FailureNetwork, Message: shorten(err.Error())}}
 	}
 	setHeaders(req.Header, p.Headers, p.signer, p.WebhookID, d, attempt, at, body)
-	// A nil value sends nothing, and lets the transport send again what a kept connection lost
-	// because its other end was just closing it: receivers know repeats by webhook-id.
-	if _, own := req.Header["Idempotency-Key"]; !own {
-		req.Header["Idempotency-Key"] = nil
-	}
 	resp, err := e.deliveries.Do(req)
 	if err != nil {
 		return result{failure: &Failure{Code: outbound.Classify(err), Message: shorten(rootMessage(err))}}

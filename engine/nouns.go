@@ -62,7 +62,7 @@ type (
 	Page = store.Page
 	// Range is a span of time, both ends excluded; a zero end is open.
 	Range = store.Range
-	// CatalogFilter narrows the lists of triggers and auth methods.
+	// CatalogFilter narrows the lists of versions, specifications, triggers and auth methods.
 	CatalogFilter = store.CatalogFilter
 	// SetupFilter narrows the lists of deployments, configs and auth configs.
 	SetupFilter = store.SetupFilter

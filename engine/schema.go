@@ -62,6 +62,41 @@ func (s *schema) check(value json.RawMessage, path ...string) []FieldError {
 	return fields
 }
 
+// fill adds to a valid value what the schema has a default for and the value lacks.
+func (s *schema) fill(value json.RawMessage) json.RawMessage { return fill(s.compiled, value) }
+
+func fill(s *jsonschema.Schema, value json.RawMessage) json.RawMessage {
+	for s.Ref != nil && len(s.Properties) == 0 {
+		s = s.Ref
+	}
+	var fields map[string]json.RawMessage
+	if len(s.Properties) == 0 || json.Unmarshal(value, &fields) != nil || fields == nil {
+		return value
+	}
+	changed := false
+	for name, property := range s.Properties {
+		old, given := fields[name]
+		switch {
+		case given:
+			if filled := fill(property, old); !bytes.Equal(filled, old) {
+				fields[name], changed = filled, true
+			}
+		case property.Default != nil:
+			if text, err := json.Marshal(*property.Default); err == nil {
+				fields[name], changed = text, true
+			}
+		}
+	}
+	if !changed {
+		return value
+	}
+	filled, err := json.Marshal(fields)
+	if err != nil {
+		return value // a default that is not JSON cannot come from a schema, which is
+	}
+	return filled
+}
+
 var english = message.NewPrinter(language.English)
 
 // collect turns the leaves of an error tree into fields.

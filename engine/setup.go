@@ -21,9 +21,9 @@ func (e *Engine) Provider(ctx context.Context, id string) (ProviderRecord, error
 	return p, wrap(err)
 }
 
-// ListVersions lists versions of the given providers, or of all.
-func (e *Engine) ListVersions(ctx context.Context, providers []string, p Page) (List[ProviderVersion], error) {
-	l, err := e.store.ListVersions(ctx, providers, p)
+// ListVersions lists providers' versions, by id and by provider.
+func (e *Engine) ListVersions(ctx context.Context, f CatalogFilter, p Page) (List[ProviderVersion], error) {
+	l, err := e.store.ListVersions(ctx, f, p)
 	return l, wrap(err)
 }
 
@@ -33,9 +33,9 @@ func (e *Engine) Version(ctx context.Context, id string) (ProviderVersion, error
 	return v, wrap(err)
 }
 
-// ListSpecifications lists specifications of the given providers, or of all.
-func (e *Engine) ListSpecifications(ctx context.Context, providers []string, p Page) (List[ProviderSpecification], error) {
-	l, err := e.store.ListSpecifications(ctx, providers, p)
+// ListSpecifications lists providers' specifications, also old ones.
+func (e *Engine) ListSpecifications(ctx context.Context, f CatalogFilter, p Page) (List[ProviderSpecification], error) {
+	l, err := e.store.ListSpecifications(ctx, f, p)
 	return l, wrap(err)
 }
 
@@ -145,7 +145,7 @@ func (e *Engine) CreateDeployment(ctx context.Context, n NewDeployment) (Deploym
 		if err := invalid(e.checkConfig(p.Identifier, n.Config.Value, "provider_config", "value")); err != nil {
 			return Deployment{}, err
 		}
-		config = &store.NewConfig{Details: Details{Name: n.Config.Name}, ProviderID: p.ID, SpecificationID: p.CurrentVersion.SpecificationID, Value: compact(n.Config.Value)}
+		config = &store.NewConfig{Details: Details{Name: n.Config.Name}, ProviderID: p.ID, SpecificationID: p.CurrentVersion.SpecificationID, Value: e.providers[p.Identifier].config.fill(compact(n.Config.Value))}
 	}
 	n.Metadata = nullable(n.Metadata)
 	d, err := e.store.CreateDeployment(ctx, e.now(), p, n.Details, config)
@@ -222,7 +222,7 @@ func (e *Engine) CreateConfig(ctx context.Context, n NewConfig) (Config, error) 
 	}
 	n.Metadata = nullable(n.Metadata)
 	c, err := e.store.CreateConfig(ctx, e.now(), store.NewConfig{Details: n.Details, ProviderID: p.ID, DeploymentID: n.DeploymentID,
-		SpecificationID: p.CurrentVersion.SpecificationID, Value: compact(n.Value)})
+		SpecificationID: p.CurrentVersion.SpecificationID, Value: e.providers[p.Identifier].config.fill(compact(n.Value))})
 	return c, wrap(err)
 }
 
@@ -278,6 +278,7 @@ func (e *Engine) UpdateConfig(ctx context.Context, id string, u UpdateConfig) (C
 		if err := invalid(e.checkConfig(p.Identifier, u.Value, "value")); err != nil {
 			return c, err
 		}
+		u.Value = e.providers[p.Identifier].config.fill(u.Value)
 		specification = p.CurrentVersion.SpecificationID
 	}
 	c, err := e.store.UpdateConfig(ctx, e.now(), id, specification, u.apply)
@@ -333,7 +334,7 @@ func (e *Engine) CreateAuthConfig(ctx context.Context, n NewAuthConfig) (AuthCon
 	}
 	n.Metadata = nullable(n.Metadata)
 	a, err := e.store.CreateAuthConfig(ctx, e.now(), store.NewAuthConfig{Details: n.Details, MethodID: m.ID, ProviderID: m.ProviderID,
-		DeploymentID: n.DeploymentID, Value: compact(n.Value)})
+		DeploymentID: n.DeploymentID, Value: e.providers[m.ProviderIdentifier].auth[m.Key].fill(compact(n.Value))})
 	return a, wrap(err)
 }
 
@@ -362,6 +363,7 @@ func (e *Engine) UpdateAuthConfig(ctx context.Context, id string, u UpdateConfig
 		if err := invalid(e.checkAuth(a.ProviderIdentifier, a.Method.Key, u.Value, "value")); err != nil {
 			return a, err
 		}
+		u.Value = e.providers[a.ProviderIdentifier].auth[a.Method.Key].fill(u.Value)
 	}
 	a, err := e.store.UpdateAuthConfig(ctx, e.now(), id, u.apply)
 	return a, wrap(err)

@@ -34,8 +34,12 @@ type env struct {
 // newEnv makes an engine that does not run, with the provider "crm".
 func newEnv(t *testing.T, functions ...engine.Function) *env {
 	t.Helper()
-	e := &env{t: t, log: new(bytes.Buffer)}
-	e.eng = openEngine(t, functions...)
+	return serve(t, openEngine(t, functions...))
+}
+
+// serve is the API of an engine.
+func serve(t *testing.T, eng *engine.Engine) *env {
+	e := &env{t: t, eng: eng, log: new(bytes.Buffer)}
 	e.server = httptest.NewServer(httpapi.New(e.eng, httpapi.Options{APIKeys: []string{"", rootKey},
 		Logger: slog.New(slog.NewJSONHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}))
 	t.Cleanup(e.server.Close)

@@ -28,7 +28,7 @@ type providerBody struct {
 // publisher, no sign-up and no restriction.
 func presentProvider(p engine.ProviderRecord) providerBody {
 	return providerBody{Object: "provider", ID: p.ID, Access: "public", Status: p.Status,
-		Publisher:      publisherBody{Object: "publisher", ID: "pub_callbackd", Name: "callbackd", CreatedAt: timestamp(p.CreatedAt), UpdatedAt: timestamp(p.UpdatedAt)},
+		Publisher:      publisherBody{Object: "provider.publisher", ID: "pub_callbackd", Name: "callbackd", CreatedAt: timestamp(p.CreatedAt), UpdatedAt: timestamp(p.UpdatedAt)},
 		CurrentVersion: presentVersion(p.CurrentVersion), Identifier: p.Identifier, Name: p.Name, Description: orNull(p.Description), Slug: p.Identifier,
 		CreatedAt: timestamp(p.CreatedAt), UpdatedAt: timestamp(p.UpdatedAt)}
 }
@@ -94,7 +94,7 @@ type configSchemaBody struct {
 }
 
 func presentConfigSchema(s engine.ProviderSpecification) configSchemaBody {
-	return configSchemaBody{Object: "provider.config_schema", Schema: presentSchema(s.ConfigSchema), Visibility: configVisibility, SpecificationID: s.ID,
+	return configSchemaBody{Object: "provider.capabilities.config.schema", Schema: presentSchema(s.ConfigSchema), Visibility: configVisibility, SpecificationID: s.ID,
 		ProviderID: s.ProviderID, CreatedAt: timestamp(s.CreatedAt), UpdatedAt: timestamp(s.UpdatedAt)}
 }
 
@@ -116,7 +116,7 @@ type authMethodBody struct {
 }
 
 func presentAuthMethod(m engine.ProviderAuthMethod) authMethodBody {
-	return authMethodBody{Object: "provider.auth_method", ID: m.ID, Type: m.Type, Key: m.Key, Name: m.Name, Description: orNull(m.Description),
+	return authMethodBody{Object: "provider.capabilities.auth_method", ID: m.ID, Type: m.Type, Key: m.Key, Name: m.Name, Description: orNull(m.Description),
 		InputSchema: presentSchema(m.InputSchema), Scopes: []json.RawMessage{}, ProviderID: m.ProviderID, SpecificationID: m.SpecificationID,
 		CreatedAt: timestamp(m.CreatedAt), UpdatedAt: timestamp(m.UpdatedAt)}
 }

@@ -28,6 +28,7 @@ type route struct {
 // object as it is afterwards, so its handlers are like those of GET.
 var routes = []route{
 	{http.MethodGet, "/health", public, health},
+	{http.MethodGet, "/openapi.json", public, openAPI},
 
 	{http.MethodGet, "/callbacks", read, list((*engine.Engine).ListCallbacks, callbackFilter, presentCallback)},
 	{http.MethodPost, "/callbacks", write, create((*engine.Engine).CreateCallback, newCallback, presentCallback)},
@@ -62,9 +63,9 @@ var routes = []route{
 
 	{http.MethodGet, "/providers", read, list((*engine.Engine).ListProviders, providerFilter, presentProvider)},
 	{http.MethodGet, "/providers/:provider_id", read, one((*engine.Engine).Provider, presentProvider)},
-	{http.MethodGet, "/provider-versions", read, list((*engine.Engine).ListVersions, ofProvidersFilter, presentVersion)},
+	{http.MethodGet, "/provider-versions", read, list((*engine.Engine).ListVersions, versionFilter, presentVersion)},
 	{http.MethodGet, "/provider-versions/:provider_version_id", read, one((*engine.Engine).Version, presentVersion)},
-	{http.MethodGet, "/provider-specifications", read, list((*engine.Engine).ListSpecifications, ofProvidersFilter, presentSpecification)},
+	{http.MethodGet, "/provider-specifications", read, list((*engine.Engine).ListSpecifications, specificationFilter, presentSpecification)},
 	{http.MethodGet, "/provider-specifications/:provider_specification_id", read, one((*engine.Engine).Specification, presentSpecification)},
 	{http.MethodGet, "/provider-triggers", read, list((*engine.Engine).ListTriggers, catalogFilter, presentTrigger)},
 	{http.MethodGet, "/provider-triggers/:provider_trigger_id", read, one((*engine.Engine).Trigger, presentTrigger)},

@@ -59,20 +59,30 @@ func authConfigFilter(q *query) engine.SetupFilter {
 
 func providerFilter(q *query) []string { return q.all("id") }
 
-func ofProvidersFilter(q *query) []string { return q.all("provider_id") }
+func versionFilter(q *query) engine.CatalogFilter {
+	return engine.CatalogFilter{IDs: q.all("id"), Providers: q.all("provider_id")}
+}
 
 func catalogFilter(q *query) engine.CatalogFilter {
-	return engine.CatalogFilter{Providers: q.all("provider_id"), Versions: q.all("provider_version_id"), Deployments: q.all("provider_deployment_id")}
+	f := versionFilter(q)
+	f.Versions, f.Deployments = q.all("provider_version_id"), q.all("provider_deployment_id")
+	return f
+}
+
+func specificationFilter(q *query) engine.CatalogFilter {
+	f := catalogFilter(q)
+	f.Configs = q.all("provider_config_id")
+	return f
 }
 
 // getConfigSchema finds what a config must look like: a new one of a provider or of a
-// deployment, or one that there is.
+// deployment, one of an old version, or one that there is.
 func getConfigSchema(r *request) (any, error) {
 	q, err := parseQuery(r.http.URL.RawQuery)
 	if err != nil {
 		return nil, err
 	}
-	names := []string{"provider_id", "provider_deployment_id", "provider_config_id"}
+	names := []string{"provider_id", "provider_deployment_id", "provider_version_id", "provider_config_id"}
 	var name, id string
 	count := 0
 	for _, n := range names {
@@ -99,6 +109,9 @@ func specificationOf(r *request, name, id string) (specification string, err err
 	case "provider_config_id":
 		c, err := r.eng.Config(r.ctx(), id)
 		return c.SpecificationID, err
+	case "provider_version_id":
+		v, err := r.eng.Version(r.ctx(), id)
+		return v.SpecificationID, err
 	case "provider_deployment_id":
 		d, err := r.eng.Deployment(r.ctx(), id)
 		if err != nil {

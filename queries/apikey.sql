@@ -11,4 +11,4 @@ UPDATE api_key SET revoked_at = @now WHERE id = @id AND revoked_at IS NULL;
 SELECT value FROM meta WHERE key = @key;
 
 -- name: SetMeta :exec
-INSERT INTO meta (key, value) VALUES (@key, @value);
+INSERT INTO meta (key, value) VALUES (@key, @value) ON CONFLICT (key) DO UPDATE SET value = excluded.value;

@@ -1,11 +1,25 @@
 -- name: LastEvent :one
 SELECT CAST(coalesce(max(seq), 0) AS INTEGER) FROM event;
 
+-- name: LastNotification :one
+SELECT CAST(coalesce(max(seq), 0) AS INTEGER) FROM notification;
+
+-- Rows are stored in the order of their times, so the last ones have the newest.
+-- name: LastCreatedAt :one
+SELECT CAST(max(coalesce((SELECT e.created_at FROM event AS e ORDER BY e.seq DESC LIMIT 1), 0),
+  coalesce((SELECT n.created_at FROM notification AS n ORDER BY n.seq DESC LIMIT 1), 0)) AS INTEGER);
+
+-- name: EventType :one
+SELECT seq FROM event_type WHERE callback_seq = @callback_seq AND type = @type AND trigger_key = @trigger_key;
+
+-- name: InsertEventType :execlastid
+INSERT INTO event_type (callback_seq, type, trigger_key) VALUES (@callback_seq, @type, @trigger_key);
+
 -- The row number is given, not asked for: the key, which is written first, has it already.
 -- name: InsertEvent :exec
-INSERT INTO event (seq, id, callback_seq, instance_trigger_seq, type, source_id, status, delivery_status, error_code, error_message,
+INSERT INTO event (seq, id, callback_seq, type_seq, instance_trigger_seq, source_id, status, delivery_status, error_code, error_message,
   destination_count, success_count, failure_count, map_attempts, next_map_at, created_at, updated_at)
-VALUES (@seq, @id, @callback_seq, @instance_trigger_seq, @type, @source_id, @status, @delivery_status, @error_code, @error_message,
+VALUES (@seq, @id, @callback_seq, @type_seq, @instance_trigger_seq, @source_id, @status, @delivery_status, @error_code, @error_message,
   @destination_count, 0, 0, @map_attempts, @next_map_at, @now, @now);
 
 -- name: InsertPayload :exec
@@ -20,7 +34,7 @@ SELECT k.event_seq, e.id FROM event_key AS k LEFT JOIN event AS e ON e.seq = k.e
 WHERE k.callback_seq = @callback_seq AND k.key = @key AND k.instance_trigger_seq = 0;
 
 -- name: RecordMapping :exec
-UPDATE event SET type = @type, source_id = @source_id, status = @status, delivery_status = @delivery_status, destination_count = @destination_count,
+UPDATE event SET type_seq = @type_seq, source_id = @source_id, status = @status, delivery_status = @delivery_status, destination_count = @destination_count,
   error_code = @error_code, error_message = @error_message, map_attempts = map_attempts + 1, next_map_at = @next_map_at, updated_at = @now
 WHERE seq = @seq;
 
@@ -28,11 +42,11 @@ WHERE seq = @seq;
 UPDATE event_payload SET output = @output WHERE event_seq = @event_seq;
 
 -- name: EventsBySeq :many
-SELECT sqlc.embed(e), p.input, p.output, c.id AS callback_id, i.id AS instance_id, pt.key AS trigger_key
+SELECT sqlc.embed(e), y.type, y.trigger_key, p.input, p.output, c.id AS callback_id, i.id AS instance_id
 FROM event AS e
+JOIN event_type AS y ON y.seq = e.type_seq
 JOIN event_payload AS p ON p.event_seq = e.seq
 JOIN callback AS c ON c.seq = e.callback_seq
 LEFT JOIN instance_trigger AS t ON t.seq = e.instance_trigger_seq
 LEFT JOIN instance AS i ON i.seq = t.instance_seq
-LEFT JOIN provider_trigger AS pt ON pt.seq = t.provider_trigger_seq
 WHERE e.seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));

@@ -28,6 +28,11 @@ SELECT * FROM instance_trigger
 WHERE enabled = 1 AND instance_seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)))
 ORDER BY seq;
 
+-- Also those that the callback no longer names: their events are there.
+-- name: TriggersOfInstances :many
+SELECT t.seq FROM instance AS i JOIN instance_trigger AS t ON t.instance_seq = i.seq
+WHERE i.callback_seq = @callback_seq AND i.id IN (SELECT value FROM json_each(CAST(@ids AS TEXT)));
+
 -- name: EnableInstanceTrigger :execrows
 UPDATE instance_trigger SET enabled = 1, status = 'active', next_poll_at = @now, revision = revision + 1, consecutive_failures = 0,
   error_code = NULL, error_message = NULL, updated_at = @now

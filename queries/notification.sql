@@ -1,6 +1,6 @@
 -- name: InsertNotification :execlastid
 INSERT INTO notification (id, callback_seq, event_seq, destination_seq, status, attempt_count, next_attempt_at, created_at, updated_at)
-VALUES (@id, @callback_seq, @event_seq, @destination_seq, 'pending', 0, @now, @now, @now);
+VALUES (@id, @callback_seq, @event_seq, @destination_seq, 'pending', 0, @next_attempt_at, @created_at, @created_at);
 
 -- The earliest open notification of each destination: one index probe per destination, however many wait.
 -- name: OpenDestinations :many
@@ -17,21 +17,21 @@ ORDER BY n.next_attempt_at, n.seq LIMIT @max_rows;
 
 -- Outputs that are larger than max_output are null.
 -- name: DeliveriesBySeq :many
-SELECT n.seq, n.id, n.event_seq, n.destination_seq, n.attempt_count, e.id AS event_id, e.type, e.source_id, e.created_at,
-  c.id AS callback_id, i.id AS instance_id, pt.key AS trigger_key,
+SELECT n.seq, n.id, n.event_seq, n.destination_seq, n.attempt_count, e.id AS event_id, y.type, y.trigger_key, e.source_id, e.created_at,
+  c.id AS callback_id, i.id AS instance_id,
   CAST(CASE WHEN length(p.output) <= CAST(@max_output AS INTEGER) THEN p.output END AS BLOB) AS output
 FROM notification AS n
 JOIN event AS e ON e.seq = n.event_seq
+JOIN event_type AS y ON y.seq = e.type_seq
 JOIN event_payload AS p ON p.event_seq = n.event_seq
 JOIN callback AS c ON c.seq = n.callback_seq
 LEFT JOIN instance_trigger AS t ON t.seq = e.instance_trigger_seq
 LEFT JOIN instance AS i ON i.seq = t.instance_seq
-LEFT JOIN provider_trigger AS pt ON pt.seq = t.provider_trigger_seq
 WHERE n.next_attempt_at IS NOT NULL AND n.seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
 
 -- name: InsertAttempt :exec
-INSERT INTO attempt (id, notification_seq, attempt_number, status, error_code, error_message, status_code, response_headers, response_body, started_at, duration_ms)
-VALUES (@id, @notification_seq, @attempt_number, @status, @error_code, @error_message, @status_code, @response_headers, @response_body, @started_at, @duration_ms);
+INSERT INTO attempt (notification_seq, attempt_number, id, status, error_code, error_message, status_code, response_headers, response_body, started_at, duration_ms)
+VALUES (@notification_seq, @attempt_number, @id, @status, @error_code, @error_message, @status_code, @response_headers, @response_body, @started_at, @duration_ms);
 
 -- An outcome holds only for a notification that is still open, and only for its next attempt: none
 -- counts after an end, and none twice.
@@ -59,9 +59,9 @@ UPDATE notification SET status = 'failed', next_attempt_at = NULL, error_code = 
 WHERE seq = @seq AND next_attempt_at IS NOT NULL;
 
 -- name: NotificationsBySeq :many
-SELECT sqlc.embed(n), e.id AS event_id, e.type AS event_type, e.delivery_status, e.destination_count, e.success_count, e.failure_count,
+SELECT sqlc.embed(n), e.id AS event_id, y.type AS event_type, e.delivery_status, e.destination_count, e.success_count, e.failure_count,
   e.created_at AS event_created_at, e.updated_at AS event_updated_at
-FROM notification AS n JOIN event AS e ON e.seq = n.event_seq
+FROM notification AS n JOIN event AS e ON e.seq = n.event_seq JOIN event_type AS y ON y.seq = e.type_seq
 WHERE n.seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
 
 -- name: Attempts :many

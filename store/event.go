@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/callbackd/callbackd/store/internal/db"
@@ -132,6 +135,14 @@ func (tx *tx) insertEvent(now int64, r *routing, e newRow) (id string, deliverie
 		return "", nil, err
 	}
 	tx.w.lastEvent = seq
+	typ, err := tx.eventType(r, e.typ, e.triggerKey)
+	if err != nil {
+		return "", nil, err
+	}
+	created, err := tx.created(now)
+	if err != nil {
+		return "", nil, err
+	}
 	var destinations []int64
 	delivery := "pending"
 	if e.status == "succeeded" {
@@ -141,17 +152,37 @@ func (tx *tx) insertEvent(now int64, r *routing, e newRow) (id string, deliverie
 		delivery = "skipped"
 	}
 	code, message := e.failure.columns()
-	if err := tx.q.InsertEvent(tx.ctx, db.InsertEventParams{Seq: seq, ID: id, CallbackSeq: r.seq, InstanceTriggerSeq: e.trigger, Type: e.typ, SourceID: e.sourceID,
+	if err := tx.q.InsertEvent(tx.ctx, db.InsertEventParams{Seq: seq, ID: id, CallbackSeq: r.seq, TypeSeq: typ, InstanceTriggerSeq: e.trigger, SourceID: e.sourceID,
 		Status: e.status, DeliveryStatus: delivery, ErrorCode: code, ErrorMessage: message, DestinationCount: int64(len(destinations)),
-		MapAttempts: e.mapAttempts, NextMapAt: e.nextMapAt, Now: now}); err != nil {
+		MapAttempts: e.mapAttempts, NextMapAt: e.nextMapAt, Now: created}); err != nil {
 		return "", nil, err
 	}
 	if err := tx.q.InsertPayload(tx.ctx, db.InsertPayloadParams{EventSeq: seq, Input: e.input, Output: e.output}); err != nil {
 		return "", nil, err
 	}
 	deliveries, err = tx.insertNotifications(now, r.seq, destinations, Delivery{EventSeq: seq, EventID: id, CallbackID: e.callbackID, InstanceID: e.instanceID,
-		TriggerKey: e.triggerKey, Type: e.typ, SourceID: e.sourceID, Output: e.output, CreatedAt: fromMS(now)})
+		TriggerKey: e.triggerKey, Type: e.typ, SourceID: e.sourceID, Output: e.output, CreatedAt: fromMS(created)})
 	return id, deliveries, err
+}
+
+// eventType is the row number of a callback's kind of event, which is made with its first.
+func (tx *tx) eventType(r *routing, typ, triggerKey string) (seq int64, err error) {
+	kind := [2]string{typ, triggerKey}
+	if seq, ok := r.types[kind]; ok {
+		return seq, nil
+	}
+	seq, err = tx.q.EventType(tx.ctx, db.EventTypeParams{CallbackSeq: r.seq, Type: typ, TriggerKey: triggerKey})
+	if errors.Is(err, sql.ErrNoRows) {
+		seq, err = tx.q.InsertEventType(tx.ctx, db.InsertEventTypeParams{CallbackSeq: r.seq, Type: typ, TriggerKey: triggerKey})
+	}
+	if err != nil {
+		return 0, err
+	}
+	if len(r.types) >= maxKnownTypes {
+		clear(r.types)
+	}
+	r.types[kind] = seq
+	return seq, nil
 }
 
 // insertNotifications makes a notification of an event for each destination.
@@ -159,12 +190,15 @@ func (tx *tx) insertNotifications(now, callback int64, destinations []int64, d D
 	if len(destinations) == 0 {
 		return nil, nil
 	}
+	created, err := tx.created(now)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Delivery, 0, len(destinations))
 	for _, destination := range destinations {
 		d.NotificationID, d.DestinationSeq = tx.id(prefixNotification), destination
-		var err error
 		if d.Seq, err = tx.q.InsertNotification(tx.ctx, db.InsertNotificationParams{ID: d.NotificationID, CallbackSeq: callback, EventSeq: d.EventSeq,
-			DestinationSeq: destination, Now: &now}); err != nil {
+			DestinationSeq: destination, NextAttemptAt: &now, CreatedAt: created}); err != nil {
 			return nil, err
 		}
 		out = append(out, d)
@@ -184,28 +218,76 @@ type EventFilter struct {
 	Created          Range
 }
 
+// All statuses that there are.
+var (
+	eventStatuses    = []string{"pending", "processing", "retrying", "succeeded", "failed", "skipped"}
+	deliveryStatuses = []string{"pending", "sent", "failed", "skipped"}
+)
+
 // ListEvents lists a callback's events.
 func (s *Store) ListEvents(ctx context.Context, callbackID string, f EventFilter, p Page) (List[Event], error) {
-	return listOf(ctx, s, callbackID, "event", p, loader(s.read, loadEvents), func(sel *selection) {
-		sel.ids(f.IDs).in("type", f.Types).in("status", f.Statuses).in("delivery_status", f.DeliveryStatuses).during("created_at", f.Created)
-		if len(f.SourceIDs) > 0 {
-			// The keys are the index by source id; there is no other.
-			keys := make([]string, len(f.SourceIDs))
-			for i, id := range f.SourceIDs {
-				keys[i] = hex.EncodeToString(dedupKey(id))
+	return listOf(ctx, s, callbackID, "event", p, loader(s.read, loadEvents), func(sel *selection, callback int64) error {
+		if err := s.created(ctx, sel, f.Created); err != nil {
+			return err
+		}
+		if len(f.Types) > 0 || len(f.TriggerKeys) > 0 {
+			kinds := in(in(selectFrom("event_type").and("t.callback_seq = ?", callback), "type", f.Types), "trigger_key", f.TriggerKeys)
+			seqs, err := kinds.all(ctx, s.readers)
+			if err != nil {
+				return err
 			}
-			sel.in("source_id", f.SourceIDs).
-				and("t.seq IN (SELECT k.event_seq FROM event_key AS k WHERE k.callback_seq = t.callback_seq AND k.key IN (SELECT unhex(value) FROM json_each(?)))", jsonText(keys))
+			among(sel, "type_seq", seqs)
 		}
 		if len(f.Instances) > 0 {
-			sel.and(`t.instance_trigger_seq IN (SELECT x.seq FROM instance_trigger AS x JOIN instance AS i ON i.seq = x.instance_seq
-				WHERE i.id IN (SELECT value FROM json_each(?)))`, jsonText(f.Instances))
+			seqs, err := s.read.TriggersOfInstances(ctx, callback, jsonText(f.Instances))
+			if err != nil {
+				return err
+			}
+			among(sel, "instance_trigger_seq", seqs)
 		}
-		if len(f.TriggerKeys) > 0 {
-			sel.and(`coalesce((SELECT pt.key FROM instance_trigger AS x JOIN provider_trigger AS pt ON pt.seq = x.provider_trigger_seq
-				WHERE x.seq = t.instance_trigger_seq), '`+PublishedTriggerKey+`') IN (SELECT value FROM json_each(?))`, jsonText(f.TriggerKeys))
+		// What went as it should are most events by far; all else is rare, and found as such.
+		odd := len(f.Statuses) > 0 && !slices.Contains(f.Statuses, "succeeded") || len(f.DeliveryStatuses) > 0 && !slices.Contains(f.DeliveryStatuses, "sent")
+		if len(f.Statuses) > 0 || len(f.DeliveryStatuses) > 0 { // the index has both
+			in(sel, "status", orAll(f.Statuses, eventStatuses))
+			in(sel, "delivery_status", orAll(f.DeliveryStatuses, deliveryStatuses))
 		}
+		sel.ids(f.IDs).sourceIDs(f.SourceIDs)
+		switch {
+		case len(f.IDs) > 0 || len(f.SourceIDs) > 0: // a few rows, found one by one
+		case odd && sel.chosen("delivery_status"):
+			sel.index = "event_status"
+		case sel.chosen("type_seq"):
+			sel.index = "event_by_type"
+		case sel.chosen("instance_trigger_seq"):
+			sel.index = "event_by_trigger"
+		case sel.chosen("delivery_status"):
+			sel.index = "event_status"
+		default:
+			sel.index = "event_callback"
+		}
+		return nil
 	})
+}
+
+func orAll(given, all []string) []string {
+	if len(given) == 0 {
+		return all
+	}
+	return given
+}
+
+// sourceIDs keeps events with one of these source ids; none: all events. The keys are the
+// index by source id; there is no other.
+func (s *selection) sourceIDs(ids []string) *selection {
+	if len(ids) == 0 {
+		return s
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = hex.EncodeToString(dedupKey(id))
+	}
+	return s.and("t.source_id IN (SELECT value FROM json_each(?))", jsonText(ids)).
+		and("t.seq IN (SELECT k.event_seq FROM event_key AS k WHERE k.callback_seq = t.callback_seq AND k.key IN (SELECT unhex(value) FROM json_each(?)))", jsonText(keys))
 }
 
 // Event finds one of a callback's events.
@@ -220,8 +302,8 @@ func loadEvents(ctx context.Context, q *db.Queries, seqs []int64) ([]Event, erro
 	}
 	return inOrder(seqs, rows, func(r *db.EventsBySeqRow) int64 { return r.Event.Seq }, func(r *db.EventsBySeqRow) (Event, error) {
 		e := r.Event
-		return Event{ID: e.ID, CallbackID: r.CallbackID, InstanceID: orElse(r.InstanceID, ""), TriggerKey: orElse(r.TriggerKey, PublishedTriggerKey),
-			Type: e.Type, SourceID: e.SourceID, Input: r.Input, Output: r.Output, Status: e.Status, DeliveryStatus: e.DeliveryStatus,
+		return Event{ID: e.ID, CallbackID: r.CallbackID, InstanceID: orElse(r.InstanceID, ""), TriggerKey: r.TriggerKey,
+			Type: r.Type, SourceID: e.SourceID, Input: r.Input, Output: r.Output, Status: e.Status, DeliveryStatus: e.DeliveryStatus,
 			Error: failure(e.ErrorCode, e.ErrorMessage), DestinationCount: int(e.DestinationCount), SuccessCount: int(e.SuccessCount),
 			FailureCount: int(e.FailureCount), CreatedAt: fromMS(e.CreatedAt), UpdatedAt: fromMS(e.UpdatedAt)}, nil
 	})

@@ -168,9 +168,10 @@ type InstanceFilter struct {
 
 // ListInstances lists a callback's instances.
 func (s *Store) ListInstances(ctx context.Context, callbackID string, f InstanceFilter, p Page) (List[Instance], error) {
-	return listOf(ctx, s, callbackID, "instance", p, loader(s.read, loadInstances), func(sel *selection) {
+	return listOf(ctx, s, callbackID, "instance", p, loader(s.read, loadInstances), func(sel *selection, _ int64) error {
 		sel.ids(f.IDs).statuses(f.Statuses, "attached").findBy("config_seq", "provider_config", f.Configs).
 			findBy("auth_config_seq", "provider_auth_config", f.AuthConfigs).during("created_at", f.Created).during("updated_at", f.Updated)
+		return nil
 	})
 }
 
@@ -180,13 +181,15 @@ func (s *Store) Instance(ctx context.Context, callbackID, id string) (Instance, 
 }
 
 // listOf lists rows of one callback, which must exist.
-func listOf[T any](ctx context.Context, s *Store, callbackID, table string, p Page, load func(context.Context, []int64) ([]T, error), narrow func(*selection)) (List[T], error) {
+func listOf[T any](ctx context.Context, s *Store, callbackID, table string, p Page, load func(context.Context, []int64) ([]T, error), narrow func(sel *selection, callback int64) error) (List[T], error) {
 	callback, err := s.read.CallbackSeq(ctx, callbackID)
 	if err != nil {
 		return List[T]{}, notFound(err, "callback", callbackID)
 	}
 	sel := selectFrom(table).and("t.callback_seq = ?", callback.Seq)
-	narrow(sel)
+	if err := narrow(sel, callback.Seq); err != nil {
+		return List[T]{}, err
+	}
 	return list(ctx, s, sel, p, load)
 }
 

@@ -174,3 +174,124 @@ func eventIDs(l store.List[store.Event]) (ids []string) {
 	}
 	return ids
 }
+
+// TestListByTime sets the clock to and fro: a range has exactly the rows of its time, whatever
+// the clock did, and rows are dated in their order unless it was set back by far.
+func TestListByTime(t *testing.T) {
+	t.Parallel()
+	shared := setup(t)
+
+	rapid.Check(t, func(r *rapid.T) {
+		f := shared.fresh(t)
+		clock := day.Add(time.Duration(rapid.IntRange(-3, 3).Draw(r, "start")) * time.Hour)
+		for range rapid.IntRange(0, 30).Draw(r, "rows") {
+			clock = clock.Add(time.Duration(rapid.SampledFrom([]int{0, 1, 700, 60_000, 3_600_000, -1, -59_000, -61_000, -7_200_000}).Draw(r, "step")) * time.Millisecond)
+			must(f.Publish(t.Context(), clock, f.callback.ID, store.NewEvent{Type: "a"}))(t)
+		}
+		all := must(f.ListEvents(t.Context(), f.callback.ID, store.EventFilter{}, store.Page{Limit: 100}))(t).Items
+		at := func(label string) time.Time {
+			if len(all) == 0 || rapid.Bool().Draw(r, label+" open") {
+				return time.Time{}
+			}
+			return rapid.SampledFrom(all).Draw(r, label).CreatedAt.Add(time.Duration(rapid.IntRange(-1, 1).Draw(r, label+" off")) * time.Millisecond)
+		}
+		span := store.Range{After: at("after"), Before: at("before")}
+		var want []string
+		for _, e := range all {
+			if (span.After.IsZero() || e.CreatedAt.After(span.After)) && (span.Before.IsZero() || e.CreatedAt.Before(span.Before)) {
+				want = append(want, e.ID)
+			}
+		}
+		got := eventIDs(must(f.ListEvents(t.Context(), f.callback.ID, store.EventFilter{Created: span}, store.Page{Limit: 100}))(t))
+		if !slices.Equal(got, want) {
+			r.Fatalf("%v has %v, want %v", span, got, want)
+		}
+		notified := must(f.ListNotifications(t.Context(), f.callback.ID, store.NotificationFilter{Created: span}, store.Page{Limit: 100}))(t).Items
+		if len(notified) != len(want) {
+			r.Fatalf("%v has %d notifications, want %d", span, len(notified), len(want))
+		}
+	})
+}
+
+// TestListFilters compares every mix of filters with a walk over all rows.
+func TestListFilters(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	second := f.newDestination(store.ScopeSelected, []string{"thing.made"})
+	f.callback = must(f.update(destinationSet(f.destination.ID, second.ID), func(*store.CallbackSettings) {}))(t)
+	for i := range 60 {
+		n := store.NewEvent{Type: []string{"thing.made", "thing.gone", "other"}[i%3], SourceID: fmt.Sprint("own-", i)}
+		p := must(f.Publish(t.Context(), day.Add(time.Duration(i)*time.Second), f.callback.ID, n))(t)
+		for j, d := range p.Deliveries {
+			switch (i + j) % 4 {
+			case 0:
+				f.record(outcome(d, 1, "", time.Time{}))
+			case 1:
+				f.record(outcome(d, 1, "http_500", time.Time{}))
+			case 2:
+				f.record(outcome(d, 1, "http_500", day.Add(time.Hour)))
+			}
+		}
+		if i%7 == 0 {
+			f.poll(f.target("made"), `1`, fmt.Sprint("polled-", i))
+		}
+	}
+	events := must(f.ListEvents(t.Context(), f.callback.ID, store.EventFilter{}, store.Page{Limit: 100}))(t).Items
+	notifications := must(f.ListNotifications(t.Context(), f.callback.ID, store.NotificationFilter{}, store.Page{Limit: 1000}))(t).Items
+
+	some := func(r *rapid.T, label string, values ...string) []string {
+		return rapid.SliceOfNDistinct(rapid.SampledFrom(append(values, "none")), 0, 2, rapid.ID).Draw(r, label)
+	}
+	has := func(list []string, value string) bool { return len(list) == 0 || slices.Contains(list, value) }
+	page := func(r *rapid.T) store.Page {
+		return store.Page{Limit: rapid.IntRange(1, 200).Draw(r, "limit"), Desc: rapid.Bool().Draw(r, "desc")}
+	}
+	compare := func(r *rapid.T, p store.Page, filter any, got, want []string, more bool) {
+		if p.Desc {
+			slices.Reverse(want)
+		}
+		if !slices.Equal(got, want[:min(p.Limit, len(want))]) || more != (len(want) > p.Limit) {
+			r.Fatalf("%+v, %+v has %v (more: %v), want %v", filter, p, got, more, want)
+		}
+	}
+
+	t.Run("OfEvents", func(t *testing.T) {
+		rapid.Check(t, func(r *rapid.T) {
+			e := rapid.SampledFrom(events).Draw(r, "event")
+			filter := store.EventFilter{IDs: some(r, "ids", e.ID), Types: some(r, "types", "thing.made", "other", "made"), SourceIDs: some(r, "sources", e.SourceID),
+				Statuses: some(r, "statuses", "succeeded", "skipped"), DeliveryStatuses: some(r, "delivery", "pending", "sent", "failed", "skipped"),
+				Instances: some(r, "instances", f.instance.ID), TriggerKeys: some(r, "triggers", store.PublishedTriggerKey, "made")}
+			var want []string
+			for _, e := range events {
+				if has(filter.IDs, e.ID) && has(filter.Types, e.Type) && has(filter.SourceIDs, e.SourceID) && has(filter.Statuses, e.Status) &&
+					has(filter.DeliveryStatuses, e.DeliveryStatus) && has(filter.Instances, e.InstanceID) && has(filter.TriggerKeys, e.TriggerKey) {
+					want = append(want, e.ID)
+				}
+			}
+			p := page(r)
+			l := must(f.ListEvents(t.Context(), f.callback.ID, filter, p))(t)
+			compare(r, p, filter, eventIDs(l), want, l.HasMoreAfter)
+		})
+	})
+
+	t.Run("OfNotifications", func(t *testing.T) {
+		rapid.Check(t, func(r *rapid.T) {
+			n := rapid.SampledFrom(notifications).Draw(r, "notification")
+			filter := store.NotificationFilter{Destinations: some(r, "destinations", f.destination.ID, second.ID), Events: some(r, "events", n.Event.ID),
+				Statuses: some(r, "statuses", "pending", "retrying", "delivered", "failed")}
+			var want []string
+			for _, n := range notifications {
+				if has(filter.Destinations, n.Destination.ID) && has(filter.Events, n.Event.ID) && has(filter.Statuses, n.Status) {
+					want = append(want, n.ID)
+				}
+			}
+			p := page(r)
+			l := must(f.ListNotifications(t.Context(), f.callback.ID, filter, p))(t)
+			var got []string
+			for _, n := range l.Items {
+				got = append(got, n.ID)
+			}
+			compare(r, p, filter, got, want, l.HasMoreAfter)
+		})
+	})
+}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"embed"
 	"errors"
 	"fmt"
 
@@ -12,8 +13,14 @@ import (
 // A file says in its header whose it is and which schema it has.
 const (
 	applicationID = 0x63626b64 // "cbkd"
-	schemaVersion = 1
+	schemaVersion = 2
 )
+
+// steps bring a file forward: N.sql from version N-1 to N. A step that was released never
+// changes again.
+//
+//go:embed steps
+var steps embed.FS
 
 // VersionError says that a file was written by a newer callbackd.
 type VersionError struct{ Have, Want int }
@@ -63,5 +70,25 @@ func migrate(ctx context.Context, o Options) (key []byte, err error) {
 	case version > schemaVersion:
 		return nil, &VersionError{Have: version, Want: schemaVersion}
 	}
-	return keyFor(o, false)
+	if key, err = keyFor(o, false); err != nil || version == schemaVersion {
+		return key, err
+	}
+	for to := version + 1; to <= schemaVersion; to++ {
+		text, err := steps.ReadFile(fmt.Sprintf("steps/%d.sql", to))
+		if err != nil {
+			return nil, err
+		}
+		if _, err := tx.ExecContext(ctx, fmt.Sprintf("%s\nPRAGMA user_version = %d;", text, to)); err != nil {
+			return nil, fmt.Errorf("bring the schema from version %d to %d: %w", to-1, to, err)
+		}
+	}
+	// Steps make tables anew, during which references are not enforced.
+	var broken int
+	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM pragma_foreign_key_check").Scan(&broken); err != nil {
+		return nil, err
+	}
+	if broken > 0 {
+		return nil, fmt.Errorf("bring the schema to version %d: %d rows refer to rows that are not there", schemaVersion, broken)
+	}
+	return key, tx.Commit()
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/callbackd/callbackd/store/internal/db"
@@ -201,7 +202,7 @@ func (s *Store) Deliveries(ctx context.Context, seqs []int64, maxOutput int64) (
 	out := make([]Delivery, len(rows))
 	for i, r := range rows {
 		out[i] = Delivery{Seq: r.Seq, EventSeq: r.EventSeq, DestinationSeq: r.DestinationSeq, NotificationID: r.ID, AttemptCount: int(r.AttemptCount),
-			EventID: r.EventID, CallbackID: r.CallbackID, InstanceID: orElse(r.InstanceID, ""), TriggerKey: orElse(r.TriggerKey, PublishedTriggerKey),
+			EventID: r.EventID, CallbackID: r.CallbackID, InstanceID: orElse(r.InstanceID, ""), TriggerKey: r.TriggerKey,
 			Type: r.Type, SourceID: r.SourceID, Output: r.Output, CreatedAt: fromMS(r.CreatedAt)}
 	}
 	return out, nil
@@ -217,8 +218,24 @@ type NotificationFilter struct {
 
 // ListNotifications lists a callback's notifications, without their attempts.
 func (s *Store) ListNotifications(ctx context.Context, callbackID string, f NotificationFilter, p Page) (List[Notification], error) {
-	return listOf(ctx, s, callbackID, "notification", p, s.loadNotifications, func(sel *selection) {
-		sel.refer("destination_seq", "destination", f.Destinations).in("status", f.Statuses).findBy("event_seq", "event", f.Events).during("created_at", f.Created)
+	return listOf(ctx, s, callbackID, "notification", p, s.loadNotifications, func(sel *selection, _ int64) error {
+		if err := s.created(ctx, sel, f.Created); err != nil {
+			return err
+		}
+		in(sel, "status", f.Statuses).refer("destination_seq", "destination", f.Destinations).findBy("event_seq", "event", f.Events)
+		odd := len(f.Statuses) > 0 && !slices.Contains(f.Statuses, "delivered")
+		switch {
+		case len(f.Events) > 0: // a few rows, found one by one
+		case odd && sel.chosen("status"):
+			sel.index = "notification_status"
+		case sel.chosen("destination_seq"):
+			sel.index = "notification_destination"
+		case sel.chosen("status"):
+			sel.index = "notification_status"
+		default:
+			sel.index = "notification_callback"
+		}
+		return nil
 	})
 }
 

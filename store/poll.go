@@ -287,8 +287,12 @@ func (s *Store) RecordMapping(ctx context.Context, now time.Time, t PollTarget, 
 		if len(destinations) == 0 && e.status != "retrying" {
 			delivery = "skipped"
 		}
+		typ, err := tx.eventType(r, e.typ, t.TriggerKey)
+		if err != nil {
+			return err
+		}
 		code, message := e.failure.columns()
-		if err := tx.q.RecordMapping(tx.ctx, db.RecordMappingParams{Seq: m.EventSeq, Type: e.typ, SourceID: e.sourceID, Status: e.status, DeliveryStatus: delivery,
+		if err := tx.q.RecordMapping(tx.ctx, db.RecordMappingParams{Seq: m.EventSeq, TypeSeq: typ, SourceID: e.sourceID, Status: e.status, DeliveryStatus: delivery,
 			DestinationCount: int64(len(destinations)), ErrorCode: code, ErrorMessage: message, NextMapAt: e.nextMapAt, Now: ms(now)}); err != nil {
 			return err
 		}

@@ -247,9 +247,9 @@ func loadProviders(ctx context.Context, q *db.Queries, seqs []int64) ([]Provider
 	})
 }
 
-// ListVersions lists versions, of given providers (ids or identifiers) or of all.
-func (s *Store) ListVersions(ctx context.Context, providers []string, p Page) (List[ProviderVersion], error) {
-	return list(ctx, s, selectFrom("provider_version").provider(providers), p, loader(s.read, loadVersions))
+// ListVersions lists versions; those of the filter are its ids and providers.
+func (s *Store) ListVersions(ctx context.Context, f CatalogFilter, p Page) (List[ProviderVersion], error) {
+	return list(ctx, s, selectFrom("provider_version").ids(f.IDs).provider(f.Providers), p, loader(s.read, loadVersions))
 }
 
 // Version finds one version.
@@ -269,9 +269,9 @@ func loadVersions(ctx context.Context, q *db.Queries, seqs []int64) ([]ProviderV
 	})
 }
 
-// ListSpecifications lists specifications, of given providers (ids or identifiers) or of all.
-func (s *Store) ListSpecifications(ctx context.Context, providers []string, p Page) (List[ProviderSpecification], error) {
-	return list(ctx, s, selectFrom("provider_specification").provider(providers), p, loader(s.read, loadSpecifications))
+// ListSpecifications lists specifications, also old ones.
+func (s *Store) ListSpecifications(ctx context.Context, f CatalogFilter, p Page) (List[ProviderSpecification], error) {
+	return list(ctx, s, f.selection("provider_specification", "seq"), p, loader(s.read, loadSpecifications))
 }
 
 // Specification finds one specification.
@@ -296,23 +296,38 @@ func loadSpecifications(ctx context.Context, q *db.Queries, seqs []int64) ([]Pro
 	})
 }
 
-// CatalogFilter narrows the lists of triggers and auth methods. Without a version or
-// deployment, those of current versions are listed.
+// CatalogFilter narrows the lists of what providers declare. Triggers and auth methods are
+// listed of current versions, unless ids or versions are asked for.
 type CatalogFilter struct {
+	IDs         []string
 	Providers   []string // ids or identifiers
 	Versions    []string // ids
-	Deployments []string // ids
+	Deployments []string // ids: what their providers declare
+	Configs     []string // ids: the specifications that they were made for
 }
 
-func (f CatalogFilter) selection(table string) *selection {
-	sel := selectFrom(table).provider(f.Providers)
+// selection picks rows of a table whose column refers to a specification.
+func (f CatalogFilter) selection(table, column string) *selection {
+	sel := selectFrom(table).ids(f.IDs).provider(f.Providers)
 	if len(f.Deployments) > 0 {
 		sel.and("t.provider_seq IN (SELECT d.provider_seq FROM provider_deployment AS d WHERE d.id IN (SELECT value FROM json_each(?)))", jsonText(f.Deployments))
 	}
-	if len(f.Versions) > 0 {
-		return sel.and("t.specification_seq IN (SELECT v.specification_seq FROM provider_version AS v WHERE v.id IN (SELECT value FROM json_each(?)))", jsonText(f.Versions))
+	if len(f.Configs) > 0 {
+		sel.and("t."+column+" IN (SELECT c.specification_seq FROM provider_config AS c WHERE c.id IN (SELECT value FROM json_each(?)))", jsonText(f.Configs))
 	}
-	return sel.and("t.specification_seq IN (SELECT v.specification_seq FROM provider_version AS v WHERE v.is_current = 1)")
+	if len(f.Versions) > 0 {
+		sel.and("t."+column+" IN (SELECT v.specification_seq FROM provider_version AS v WHERE v.id IN (SELECT value FROM json_each(?)))", jsonText(f.Versions))
+	}
+	return sel
+}
+
+// current is selection without what has been replaced, unless that is asked for.
+func (f CatalogFilter) current(table string) *selection {
+	sel := f.selection(table, "specification_seq")
+	if len(f.IDs) == 0 && len(f.Versions) == 0 && len(f.Configs) == 0 {
+		sel.and("t.specification_seq IN (SELECT v.specification_seq FROM provider_version AS v WHERE v.is_current = 1)")
+	}
+	return sel
 }
 
 // provider keeps rows of the given providers, by id or identifier; none: all rows.
@@ -320,13 +335,18 @@ func (s *selection) provider(providers []string) *selection {
 	if len(providers) == 0 {
 		return s
 	}
-	return s.and(`t.provider_seq IN (SELECT p.seq FROM provider AS p
-		WHERE p.id IN (SELECT value FROM json_each(?)) OR p.identifier IN (SELECT value FROM json_each(?)))`, jsonText(providers), jsonText(providers))
+	providers = slices.Compact(slices.Sorted(slices.Values(providers)))
+	c := choice{column: "provider_seq"}
+	for _, p := range providers {
+		c.anyOf = append(c.anyOf, condition{"t.provider_seq = (SELECT p.seq FROM provider AS p WHERE p.id = ? OR p.identifier = ?)", []any{p, p}})
+	}
+	return s.choose(c, condition{`+t.provider_seq IN (SELECT p.seq FROM provider AS p
+		WHERE p.id IN (SELECT value FROM json_each(?)) OR p.identifier IN (SELECT value FROM json_each(?)))`, []any{jsonText(providers), jsonText(providers)}})
 }
 
 // ListTriggers lists triggers.
 func (s *Store) ListTriggers(ctx context.Context, f CatalogFilter, p Page) (List[ProviderTrigger], error) {
-	return list(ctx, s, f.selection("provider_trigger"), p, loader(s.read, loadTriggers))
+	return list(ctx, s, f.current("provider_trigger"), p, loader(s.read, loadTriggers))
 }
 
 // Trigger finds one trigger, of any version.
@@ -349,7 +369,7 @@ func loadTriggers(ctx context.Context, q *db.Queries, seqs []int64) ([]ProviderT
 
 // ListAuthMethods lists auth methods.
 func (s *Store) ListAuthMethods(ctx context.Context, f CatalogFilter, p Page) (List[ProviderAuthMethod], error) {
-	return list(ctx, s, f.selection("provider_auth_method"), p, loader(s.read, loadAuthMethods))
+	return list(ctx, s, f.current("provider_auth_method"), p, loader(s.read, loadAuthMethods))
 }
 
 // AuthMethod finds one auth method by its id, or by its key: of the provider with the

@@ -13,8 +13,12 @@ type routing struct {
 	seq      int64
 	active   bool
 	routes   []route
-	triggers map[int64][]string // event types by row number of the provider's trigger; empty: all
+	triggers map[int64][]string  // event types by row number of the provider's trigger; empty: all
+	types    map[[2]string]int64 // row numbers of kinds of events, by type and trigger key
 }
+
+// maxKnownTypes bounds how many kinds of a callback's events are kept.
+const maxKnownTypes = 1000
 
 // route is one destination of a callback.
 type route struct {
@@ -33,7 +37,7 @@ func (tx *tx) routing(callbackID string) (*routing, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &routing{seq: row.Seq, active: row.Status == "active", triggers: make(map[int64][]string)}
+	r := &routing{seq: row.Seq, active: row.Status == "active", triggers: make(map[int64][]string), types: make(map[[2]string]int64)}
 	destinations, err := tx.q.DestinationsOfCallback(tx.ctx, row.Seq)
 	if err != nil {
 		return nil, err

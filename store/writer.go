@@ -34,11 +34,12 @@ type writer struct {
 	stopped bool
 
 	// What follows is the loop's own.
-	conn      *sql.Conn
-	q         *db.Queries
-	stmts     map[string]*sql.Stmt
-	routings  map[string]*routing // by callback id; see routing.go
-	lastEvent int64               // row number of the newest event
+	conn        *sql.Conn
+	q           *db.Queries
+	stmts       map[string]*sql.Stmt
+	routings    map[string]*routing // by callback id; see routing.go
+	lastEvent   int64               // row number of the newest event
+	lastCreated int64               // time of the newest event or notification; see created.go
 }
 
 // piece is one unit of work, all or nothing.
@@ -62,6 +63,8 @@ type tx struct {
 	q    *db.Queries
 	conn *sql.Conn
 	w    *writer
+
+	lastCreated int64 // the writer's, once this is committed
 }
 
 func newWriter(s *Store, pool *sql.DB) *writer {
@@ -114,7 +117,10 @@ func (w *writer) connect() (err error) {
 		w.stmts[text] = stmt
 	}
 	w.routings = make(map[string]*routing)
-	w.lastEvent, err = w.q.LastEvent(ctx)
+	if w.lastEvent, err = w.q.LastEvent(ctx); err != nil {
+		return err
+	}
+	w.lastCreated, err = w.q.LastCreatedAt(ctx)
 	return err
 }
 
@@ -233,7 +239,7 @@ func (w *writer) tryBatch(batch []*piece, savepoints bool) error {
 	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
 		return w.broken("begin", err)
 	}
-	t := &tx{ctx: context.Background(), q: w.q, conn: w.conn, w: w}
+	t := &tx{ctx: context.Background(), q: w.q, conn: w.conn, w: w, lastCreated: w.lastCreated}
 	for _, p := range batch {
 		p.err = nil
 		if !savepoints {
@@ -245,7 +251,9 @@ func (w *writer) tryBatch(batch []*piece, savepoints bool) error {
 		if err := w.exec("SAVEPOINT piece"); err != nil {
 			return w.broken("savepoint", err)
 		}
+		created := t.lastCreated
 		if p.err = w.runPiece(t, p); p.err != nil {
+			t.lastCreated = created
 			clear(w.routings)
 			if err := w.exec("ROLLBACK TO piece"); err != nil {
 				return w.broken("roll back to the savepoint", err)
@@ -258,6 +266,7 @@ func (w *writer) tryBatch(batch []*piece, savepoints bool) error {
 	if err := w.exec("COMMIT"); err != nil {
 		return w.broken("commit", err)
 	}
+	w.lastCreated = t.lastCreated
 	return nil
 }
 

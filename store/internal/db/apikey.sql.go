@@ -91,7 +91,7 @@ func (q *Queries) RevokeAPIKey(ctx context.Context, now *int64, iD string) (int6
 }
 
 const setMeta = `-- name: SetMeta :exec
-INSERT INTO meta (key, value) VALUES (?1, ?2)
+INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value
 `
 
 func (q *Queries) SetMeta(ctx context.Context, key string, value []byte) error {

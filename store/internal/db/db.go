@@ -123,6 +123,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.enableInstanceTriggerStmt, err = db.PrepareContext(ctx, enableInstanceTrigger); err != nil {
 		return nil, fmt.Errorf("error preparing query EnableInstanceTrigger: %w", err)
 	}
+	if q.eventTypeStmt, err = db.PrepareContext(ctx, eventType); err != nil {
+		return nil, fmt.Errorf("error preparing query EventType: %w", err)
+	}
 	if q.eventsBySeqStmt, err = db.PrepareContext(ctx, eventsBySeq); err != nil {
 		return nil, fmt.Errorf("error preparing query EventsBySeq: %w", err)
 	}
@@ -158,6 +161,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.insertEventStmt, err = db.PrepareContext(ctx, insertEvent); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertEvent: %w", err)
+	}
+	if q.insertEventTypeStmt, err = db.PrepareContext(ctx, insertEventType); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertEventType: %w", err)
 	}
 	if q.insertInstanceStmt, err = db.PrepareContext(ctx, insertInstance); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertInstance: %w", err)
@@ -198,8 +204,14 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.knownKeysStmt, err = db.PrepareContext(ctx, knownKeys); err != nil {
 		return nil, fmt.Errorf("error preparing query KnownKeys: %w", err)
 	}
+	if q.lastCreatedAtStmt, err = db.PrepareContext(ctx, lastCreatedAt); err != nil {
+		return nil, fmt.Errorf("error preparing query LastCreatedAt: %w", err)
+	}
 	if q.lastEventStmt, err = db.PrepareContext(ctx, lastEvent); err != nil {
 		return nil, fmt.Errorf("error preparing query LastEvent: %w", err)
+	}
+	if q.lastNotificationStmt, err = db.PrepareContext(ctx, lastNotification); err != nil {
+		return nil, fmt.Errorf("error preparing query LastNotification: %w", err)
 	}
 	if q.linkDestinationStmt, err = db.PrepareContext(ctx, linkDestination); err != nil {
 		return nil, fmt.Errorf("error preparing query LinkDestination: %w", err)
@@ -314,6 +326,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.triggersBySeqStmt, err = db.PrepareContext(ctx, triggersBySeq); err != nil {
 		return nil, fmt.Errorf("error preparing query TriggersBySeq: %w", err)
+	}
+	if q.triggersOfInstancesStmt, err = db.PrepareContext(ctx, triggersOfInstances); err != nil {
+		return nil, fmt.Errorf("error preparing query TriggersOfInstances: %w", err)
 	}
 	if q.unlinkDestinationsStmt, err = db.PrepareContext(ctx, unlinkDestinations); err != nil {
 		return nil, fmt.Errorf("error preparing query UnlinkDestinations: %w", err)
@@ -515,6 +530,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing enableInstanceTriggerStmt: %w", cerr)
 		}
 	}
+	if q.eventTypeStmt != nil {
+		if cerr := q.eventTypeStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing eventTypeStmt: %w", cerr)
+		}
+	}
 	if q.eventsBySeqStmt != nil {
 		if cerr := q.eventsBySeqStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing eventsBySeqStmt: %w", cerr)
@@ -573,6 +593,11 @@ func (q *Queries) Close() error {
 	if q.insertEventStmt != nil {
 		if cerr := q.insertEventStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing insertEventStmt: %w", cerr)
+		}
+	}
+	if q.insertEventTypeStmt != nil {
+		if cerr := q.insertEventTypeStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertEventTypeStmt: %w", cerr)
 		}
 	}
 	if q.insertInstanceStmt != nil {
@@ -640,9 +665,19 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing knownKeysStmt: %w", cerr)
 		}
 	}
+	if q.lastCreatedAtStmt != nil {
+		if cerr := q.lastCreatedAtStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lastCreatedAtStmt: %w", cerr)
+		}
+	}
 	if q.lastEventStmt != nil {
 		if cerr := q.lastEventStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing lastEventStmt: %w", cerr)
+		}
+	}
+	if q.lastNotificationStmt != nil {
+		if cerr := q.lastNotificationStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lastNotificationStmt: %w", cerr)
 		}
 	}
 	if q.linkDestinationStmt != nil {
@@ -835,6 +870,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing triggersBySeqStmt: %w", cerr)
 		}
 	}
+	if q.triggersOfInstancesStmt != nil {
+		if cerr := q.triggersOfInstancesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing triggersOfInstancesStmt: %w", cerr)
+		}
+	}
 	if q.unlinkDestinationsStmt != nil {
 		if cerr := q.unlinkDestinationsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing unlinkDestinationsStmt: %w", cerr)
@@ -957,6 +997,7 @@ type Queries struct {
 	dueMappingsStmt                *sql.Stmt
 	duePollsStmt                   *sql.Stmt
 	enableInstanceTriggerStmt      *sql.Stmt
+	eventTypeStmt                  *sql.Stmt
 	eventsBySeqStmt                *sql.Stmt
 	failNotificationStmt           *sql.Stmt
 	insertAPIKeyStmt               *sql.Stmt
@@ -969,6 +1010,7 @@ type Queries struct {
 	insertDeploymentStmt           *sql.Stmt
 	insertDestinationStmt          *sql.Stmt
 	insertEventStmt                *sql.Stmt
+	insertEventTypeStmt            *sql.Stmt
 	insertInstanceStmt             *sql.Stmt
 	insertInstanceTriggerStmt      *sql.Stmt
 	insertKeyStmt                  *sql.Stmt
@@ -982,7 +1024,9 @@ type Queries struct {
 	instanceTriggersStmt           *sql.Stmt
 	instancesBySeqStmt             *sql.Stmt
 	knownKeysStmt                  *sql.Stmt
+	lastCreatedAtStmt              *sql.Stmt
 	lastEventStmt                  *sql.Stmt
+	lastNotificationStmt           *sql.Stmt
 	linkDestinationStmt            *sql.Stmt
 	metaStmt                       *sql.Stmt
 	moveCallbackTriggersStmt       *sql.Stmt
@@ -1021,6 +1065,7 @@ type Queries struct {
 	stopCallbackStmt               *sql.Stmt
 	stopInstanceStmt               *sql.Stmt
 	triggersBySeqStmt              *sql.Stmt
+	triggersOfInstancesStmt        *sql.Stmt
 	unlinkDestinationsStmt         *sql.Stmt
 	unmappedStmt                   *sql.Stmt
 	updateAuthConfigStmt           *sql.Stmt
@@ -1070,6 +1115,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		dueMappingsStmt:                q.dueMappingsStmt,
 		duePollsStmt:                   q.duePollsStmt,
 		enableInstanceTriggerStmt:      q.enableInstanceTriggerStmt,
+		eventTypeStmt:                  q.eventTypeStmt,
 		eventsBySeqStmt:                q.eventsBySeqStmt,
 		failNotificationStmt:           q.failNotificationStmt,
 		insertAPIKeyStmt:               q.insertAPIKeyStmt,
@@ -1082,6 +1128,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		insertDeploymentStmt:           q.insertDeploymentStmt,
 		insertDestinationStmt:          q.insertDestinationStmt,
 		insertEventStmt:                q.insertEventStmt,
+		insertEventTypeStmt:            q.insertEventTypeStmt,
 		insertInstanceStmt:             q.insertInstanceStmt,
 		insertInstanceTriggerStmt:      q.insertInstanceTriggerStmt,
 		insertKeyStmt:                  q.insertKeyStmt,
@@ -1095,7 +1142,9 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		instanceTriggersStmt:           q.instanceTriggersStmt,
 		instancesBySeqStmt:             q.instancesBySeqStmt,
 		knownKeysStmt:                  q.knownKeysStmt,
+		lastCreatedAtStmt:              q.lastCreatedAtStmt,
 		lastEventStmt:                  q.lastEventStmt,
+		lastNotificationStmt:           q.lastNotificationStmt,
 		linkDestinationStmt:            q.linkDestinationStmt,
 		metaStmt:                       q.metaStmt,
 		moveCallbackTriggersStmt:       q.moveCallbackTriggersStmt,
@@ -1134,6 +1183,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		stopCallbackStmt:               q.stopCallbackStmt,
 		stopInstanceStmt:               q.stopInstanceStmt,
 		triggersBySeqStmt:              q.triggersBySeqStmt,
+		triggersOfInstancesStmt:        q.triggersOfInstancesStmt,
 		unlinkDestinationsStmt:         q.unlinkDestinationsStmt,
 		unmappedStmt:                   q.unmappedStmt,
 		updateAuthConfigStmt:           q.updateAuthConfigStmt,

@@ -9,24 +9,42 @@ import (
 	"context"
 )
 
+const eventType = `-- name: EventType :one
+SELECT seq FROM event_type WHERE callback_seq = ?1 AND type = ?2 AND trigger_key = ?3
+`
+
+type EventTypeParams struct {
+	CallbackSeq int64
+	Type        string
+	TriggerKey  string
+}
+
+func (q *Queries) EventType(ctx context.Context, arg EventTypeParams) (int64, error) {
+	row := q.queryRow(ctx, q.eventTypeStmt, eventType, arg.CallbackSeq, arg.Type, arg.TriggerKey)
+	var seq int64
+	err := row.Scan(&seq)
+	return seq, err
+}
+
 const eventsBySeq = `-- name: EventsBySeq :many
-SELECT e.seq, e.id, e.callback_seq, e.instance_trigger_seq, e.type, e.source_id, e.status, e.delivery_status, e.error_code, e.error_message, e.destination_count, e.success_count, e.failure_count, e.map_attempts, e.next_map_at, e.created_at, e.updated_at, p.input, p.output, c.id AS callback_id, i.id AS instance_id, pt.key AS trigger_key
+SELECT e.seq, e.id, e.callback_seq, e.type_seq, e.instance_trigger_seq, e.source_id, e.status, e.delivery_status, e.error_code, e.error_message, e.destination_count, e.success_count, e.failure_count, e.map_attempts, e.next_map_at, e.created_at, e.updated_at, y.type, y.trigger_key, p.input, p.output, c.id AS callback_id, i.id AS instance_id
 FROM event AS e
+JOIN event_type AS y ON y.seq = e.type_seq
 JOIN event_payload AS p ON p.event_seq = e.seq
 JOIN callback AS c ON c.seq = e.callback_seq
 LEFT JOIN instance_trigger AS t ON t.seq = e.instance_trigger_seq
 LEFT JOIN instance AS i ON i.seq = t.instance_seq
-LEFT JOIN provider_trigger AS pt ON pt.seq = t.provider_trigger_seq
 WHERE e.seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
 `
 
 type EventsBySeqRow struct {
 	Event      Event
+	Type       string
+	TriggerKey string
 	Input      []byte
 	Output     []byte
 	CallbackID string
 	InstanceID *string
-	TriggerKey *string
 }
 
 func (q *Queries) EventsBySeq(ctx context.Context, seqs string) ([]EventsBySeqRow, error) {
@@ -42,8 +60,8 @@ func (q *Queries) EventsBySeq(ctx context.Context, seqs string) ([]EventsBySeqRo
 			&i.Event.Seq,
 			&i.Event.ID,
 			&i.Event.CallbackSeq,
+			&i.Event.TypeSeq,
 			&i.Event.InstanceTriggerSeq,
-			&i.Event.Type,
 			&i.Event.SourceID,
 			&i.Event.Status,
 			&i.Event.DeliveryStatus,
@@ -56,11 +74,12 @@ func (q *Queries) EventsBySeq(ctx context.Context, seqs string) ([]EventsBySeqRo
 			&i.Event.NextMapAt,
 			&i.Event.CreatedAt,
 			&i.Event.UpdatedAt,
+			&i.Type,
+			&i.TriggerKey,
 			&i.Input,
 			&i.Output,
 			&i.CallbackID,
 			&i.InstanceID,
-			&i.TriggerKey,
 		); err != nil {
 			return nil, err
 		}
@@ -76,7 +95,7 @@ func (q *Queries) EventsBySeq(ctx context.Context, seqs string) ([]EventsBySeqRo
 }
 
 const insertEvent = `-- name: InsertEvent :exec
-INSERT INTO event (seq, id, callback_seq, instance_trigger_seq, type, source_id, status, delivery_status, error_code, error_message,
+INSERT INTO event (seq, id, callback_seq, type_seq, instance_trigger_seq, source_id, status, delivery_status, error_code, error_message,
   destination_count, success_count, failure_count, map_attempts, next_map_at, created_at, updated_at)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
   ?11, 0, 0, ?12, ?13, ?14, ?14)
@@ -86,8 +105,8 @@ type InsertEventParams struct {
 	Seq                int64
 	ID                 string
 	CallbackSeq        int64
+	TypeSeq            int64
 	InstanceTriggerSeq *int64
-	Type               string
 	SourceID           string
 	Status             string
 	DeliveryStatus     string
@@ -105,8 +124,8 @@ func (q *Queries) InsertEvent(ctx context.Context, arg InsertEventParams) error 
 		arg.Seq,
 		arg.ID,
 		arg.CallbackSeq,
+		arg.TypeSeq,
 		arg.InstanceTriggerSeq,
-		arg.Type,
 		arg.SourceID,
 		arg.Status,
 		arg.DeliveryStatus,
@@ -118,6 +137,24 @@ func (q *Queries) InsertEvent(ctx context.Context, arg InsertEventParams) error 
 		arg.Now,
 	)
 	return err
+}
+
+const insertEventType = `-- name: InsertEventType :execlastid
+INSERT INTO event_type (callback_seq, type, trigger_key) VALUES (?1, ?2, ?3)
+`
+
+type InsertEventTypeParams struct {
+	CallbackSeq int64
+	Type        string
+	TriggerKey  string
+}
+
+func (q *Queries) InsertEventType(ctx context.Context, arg InsertEventTypeParams) (int64, error) {
+	result, err := q.exec(ctx, q.insertEventTypeStmt, insertEventType, arg.CallbackSeq, arg.Type, arg.TriggerKey)
+	if err != nil {
+		return 0, err
+	}
+	return result.LastInsertId()
 }
 
 const insertKey = `-- name: InsertKey :execrows
@@ -160,12 +197,36 @@ func (q *Queries) InsertPayload(ctx context.Context, arg InsertPayloadParams) er
 	return err
 }
 
+const lastCreatedAt = `-- name: LastCreatedAt :one
+SELECT CAST(max(coalesce((SELECT e.created_at FROM event AS e ORDER BY e.seq DESC LIMIT 1), 0),
+  coalesce((SELECT n.created_at FROM notification AS n ORDER BY n.seq DESC LIMIT 1), 0)) AS INTEGER)
+`
+
+// Rows are stored in the order of their times, so the last ones have the newest.
+func (q *Queries) LastCreatedAt(ctx context.Context) (int64, error) {
+	row := q.queryRow(ctx, q.lastCreatedAtStmt, lastCreatedAt)
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const lastEvent = `-- name: LastEvent :one
 SELECT CAST(coalesce(max(seq), 0) AS INTEGER) FROM event
 `
 
 func (q *Queries) LastEvent(ctx context.Context) (int64, error) {
 	row := q.queryRow(ctx, q.lastEventStmt, lastEvent)
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
+const lastNotification = `-- name: LastNotification :one
+SELECT CAST(coalesce(max(seq), 0) AS INTEGER) FROM notification
+`
+
+func (q *Queries) LastNotification(ctx context.Context) (int64, error) {
+	row := q.queryRow(ctx, q.lastNotificationStmt, lastNotification)
 	var column_1 int64
 	err := row.Scan(&column_1)
 	return column_1, err
@@ -195,13 +256,13 @@ func (q *Queries) PublishedEvent(ctx context.Context, arg PublishedEventParams) 
 }
 
 const recordMapping = `-- name: RecordMapping :exec
-UPDATE event SET type = ?1, source_id = ?2, status = ?3, delivery_status = ?4, destination_count = ?5,
+UPDATE event SET type_seq = ?1, source_id = ?2, status = ?3, delivery_status = ?4, destination_count = ?5,
   error_code = ?6, error_message = ?7, map_attempts = map_attempts + 1, next_map_at = ?8, updated_at = ?9
 WHERE seq = ?10
 `
 
 type RecordMappingParams struct {
-	Type             string
+	TypeSeq          int64
 	SourceID         string
 	Status           string
 	DeliveryStatus   string
@@ -215,7 +276,7 @@ type RecordMappingParams struct {
 
 func (q *Queries) RecordMapping(ctx context.Context, arg RecordMappingParams) error {
 	_, err := q.exec(ctx, q.recordMappingStmt, recordMapping,
-		arg.Type,
+		arg.TypeSeq,
 		arg.SourceID,
 		arg.Status,
 		arg.DeliveryStatus,

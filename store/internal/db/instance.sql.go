@@ -307,3 +307,32 @@ func (q *Queries) StopInstance(ctx context.Context, now int64, instanceSeq int64
 	_, err := q.exec(ctx, q.stopInstanceStmt, stopInstance, now, instanceSeq)
 	return err
 }
+
+const triggersOfInstances = `-- name: TriggersOfInstances :many
+SELECT t.seq FROM instance AS i JOIN instance_trigger AS t ON t.instance_seq = i.seq
+WHERE i.callback_seq = ?1 AND i.id IN (SELECT value FROM json_each(CAST(?2 AS TEXT)))
+`
+
+// Also those that the callback no longer names: their events are there.
+func (q *Queries) TriggersOfInstances(ctx context.Context, callbackSeq int64, ids string) ([]int64, error) {
+	rows, err := q.query(ctx, q.triggersOfInstancesStmt, triggersOfInstances, callbackSeq, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var seq int64
+		if err := rows.Scan(&seq); err != nil {
+			return nil, err
+		}
+		items = append(items, seq)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

@@ -15,10 +15,9 @@ type ApiKey struct {
 }
 
 type Attempt struct {
-	Seq             int64
-	ID              string
 	NotificationSeq int64
 	AttemptNumber   int64
+	ID              string
 	Status          string
 	ErrorCode       *string
 	ErrorMessage    *string
@@ -83,8 +82,8 @@ type Event struct {
 	Seq                int64
 	ID                 string
 	CallbackSeq        int64
+	TypeSeq            int64
 	InstanceTriggerSeq *int64
-	Type               string
 	SourceID           string
 	Status             string
 	DeliveryStatus     string
@@ -110,6 +109,13 @@ type EventPayload struct {
 	EventSeq int64
 	Input    []byte
 	Output   []byte
+}
+
+type EventType struct {
+	Seq         int64
+	CallbackSeq int64
+	Type        string
+	TriggerKey  string
 }
 
 type Instance struct {

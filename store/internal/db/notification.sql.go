@@ -10,7 +10,7 @@ import (
 )
 
 const attempts = `-- name: Attempts :many
-SELECT seq, id, notification_seq, attempt_number, status, error_code, error_message, status_code, response_headers, response_body, started_at, duration_ms FROM attempt WHERE notification_seq = ?1 ORDER BY attempt_number
+SELECT notification_seq, attempt_number, id, status, error_code, error_message, status_code, response_headers, response_body, started_at, duration_ms FROM attempt WHERE notification_seq = ?1 ORDER BY attempt_number
 `
 
 func (q *Queries) Attempts(ctx context.Context, notificationSeq int64) ([]Attempt, error) {
@@ -23,10 +23,9 @@ func (q *Queries) Attempts(ctx context.Context, notificationSeq int64) ([]Attemp
 	for rows.Next() {
 		var i Attempt
 		if err := rows.Scan(
-			&i.Seq,
-			&i.ID,
 			&i.NotificationSeq,
 			&i.AttemptNumber,
+			&i.ID,
 			&i.Status,
 			&i.ErrorCode,
 			&i.ErrorMessage,
@@ -77,16 +76,16 @@ func (q *Queries) CountOutcome(ctx context.Context, arg CountOutcomeParams) erro
 }
 
 const deliveriesBySeq = `-- name: DeliveriesBySeq :many
-SELECT n.seq, n.id, n.event_seq, n.destination_seq, n.attempt_count, e.id AS event_id, e.type, e.source_id, e.created_at,
-  c.id AS callback_id, i.id AS instance_id, pt.key AS trigger_key,
+SELECT n.seq, n.id, n.event_seq, n.destination_seq, n.attempt_count, e.id AS event_id, y.type, y.trigger_key, e.source_id, e.created_at,
+  c.id AS callback_id, i.id AS instance_id,
   CAST(CASE WHEN length(p.output) <= CAST(?1 AS INTEGER) THEN p.output END AS BLOB) AS output
 FROM notification AS n
 JOIN event AS e ON e.seq = n.event_seq
+JOIN event_type AS y ON y.seq = e.type_seq
 JOIN event_payload AS p ON p.event_seq = n.event_seq
 JOIN callback AS c ON c.seq = n.callback_seq
 LEFT JOIN instance_trigger AS t ON t.seq = e.instance_trigger_seq
 LEFT JOIN instance AS i ON i.seq = t.instance_seq
-LEFT JOIN provider_trigger AS pt ON pt.seq = t.provider_trigger_seq
 WHERE n.next_attempt_at IS NOT NULL AND n.seq IN (SELECT value FROM json_each(CAST(?2 AS TEXT)))
 `
 
@@ -98,11 +97,11 @@ type DeliveriesBySeqRow struct {
 	AttemptCount   int64
 	EventID        string
 	Type           string
+	TriggerKey     string
 	SourceID       string
 	CreatedAt      int64
 	CallbackID     string
 	InstanceID     *string
-	TriggerKey     *string
 	Output         []byte
 }
 
@@ -124,11 +123,11 @@ func (q *Queries) DeliveriesBySeq(ctx context.Context, maxOutput int64, seqs str
 			&i.AttemptCount,
 			&i.EventID,
 			&i.Type,
+			&i.TriggerKey,
 			&i.SourceID,
 			&i.CreatedAt,
 			&i.CallbackID,
 			&i.InstanceID,
-			&i.TriggerKey,
 			&i.Output,
 		); err != nil {
 			return nil, err
@@ -167,14 +166,14 @@ func (q *Queries) FailNotification(ctx context.Context, arg FailNotificationPara
 }
 
 const insertAttempt = `-- name: InsertAttempt :exec
-INSERT INTO attempt (id, notification_seq, attempt_number, status, error_code, error_message, status_code, response_headers, response_body, started_at, duration_ms)
+INSERT INTO attempt (notification_seq, attempt_number, id, status, error_code, error_message, status_code, response_headers, response_body, started_at, duration_ms)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
 `
 
 type InsertAttemptParams struct {
-	ID              string
 	NotificationSeq int64
 	AttemptNumber   int64
+	ID              string
 	Status          string
 	ErrorCode       *string
 	ErrorMessage    *string
@@ -187,9 +186,9 @@ type InsertAttemptParams struct {
 
 func (q *Queries) InsertAttempt(ctx context.Context, arg InsertAttemptParams) error {
 	_, err := q.exec(ctx, q.insertAttemptStmt, insertAttempt,
-		arg.ID,
 		arg.NotificationSeq,
 		arg.AttemptNumber,
+		arg.ID,
 		arg.Status,
 		arg.ErrorCode,
 		arg.ErrorMessage,
@@ -204,7 +203,7 @@ func (q *Queries) InsertAttempt(ctx context.Context, arg InsertAttemptParams) er
 
 const insertNotification = `-- name: InsertNotification :execlastid
 INSERT INTO notification (id, callback_seq, event_seq, destination_seq, status, attempt_count, next_attempt_at, created_at, updated_at)
-VALUES (?1, ?2, ?3, ?4, 'pending', 0, ?5, ?5, ?5)
+VALUES (?1, ?2, ?3, ?4, 'pending', 0, ?5, ?6, ?6)
 `
 
 type InsertNotificationParams struct {
@@ -212,7 +211,8 @@ type InsertNotificationParams struct {
 	CallbackSeq    int64
 	EventSeq       int64
 	DestinationSeq int64
-	Now            *int64
+	NextAttemptAt  *int64
+	CreatedAt      int64
 }
 
 func (q *Queries) InsertNotification(ctx context.Context, arg InsertNotificationParams) (int64, error) {
@@ -221,7 +221,8 @@ func (q *Queries) InsertNotification(ctx context.Context, arg InsertNotification
 		arg.CallbackSeq,
 		arg.EventSeq,
 		arg.DestinationSeq,
-		arg.Now,
+		arg.NextAttemptAt,
+		arg.CreatedAt,
 	)
 	if err != nil {
 		return 0, err
@@ -230,9 +231,9 @@ func (q *Queries) InsertNotification(ctx context.Context, arg InsertNotification
 }
 
 const notificationsBySeq = `-- name: NotificationsBySeq :many
-SELECT n.seq, n.id, n.callback_seq, n.event_seq, n.destination_seq, n.status, n.attempt_count, n.next_attempt_at, n.last_attempt_at, n.error_code, n.error_message, n.created_at, n.updated_at, e.id AS event_id, e.type AS event_type, e.delivery_status, e.destination_count, e.success_count, e.failure_count,
+SELECT n.seq, n.id, n.callback_seq, n.event_seq, n.destination_seq, n.status, n.attempt_count, n.next_attempt_at, n.last_attempt_at, n.error_code, n.error_message, n.created_at, n.updated_at, e.id AS event_id, y.type AS event_type, e.delivery_status, e.destination_count, e.success_count, e.failure_count,
   e.created_at AS event_created_at, e.updated_at AS event_updated_at
-FROM notification AS n JOIN event AS e ON e.seq = n.event_seq
+FROM notification AS n JOIN event AS e ON e.seq = n.event_seq JOIN event_type AS y ON y.seq = e.type_seq
 WHERE n.seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
 `
 
