@@ -12,25 +12,21 @@ import (
 // NewCallback is a callback to be made.
 type NewCallback struct {
 	Details
+	Faults
 	DeploymentID         string           // required
 	PollIntervalOverride time.Duration    // whole seconds, for all its triggers; 0: each trigger's own
 	DestinationIDs       []string         // ids, or "func:NAME"; at most 100
 	Triggers             *[]TriggerChoice // at most 100; nil: all of the deployment's
 }
 
-// Validate returns every offending field that can be told without the deployment.
-func (n NewCallback) Validate() []FieldError {
-	var c checker
+func (n NewCallback) check() *checker {
+	c := n.Faults.check()
 	c.required(n.DeploymentID, "provider_deployment_id")
 	c.required(n.Name, "name")
-	c.text(n.Description, maxText, "description")
-	c.metadata(n.Metadata)
+	c.details(n.Details)
 	c.pollInterval(n.PollIntervalOverride)
-	c.destinationIDs(n.DestinationIDs)
-	if n.Triggers != nil {
-		c.triggers(*n.Triggers)
-	}
-	return c.fields
+	c.sets(store.CallbackSets{DestinationIDs: &n.DestinationIDs, Triggers: n.Triggers})
+	return c
 }
 
 func (c *checker) pollInterval(d time.Duration) {
@@ -39,9 +35,12 @@ func (c *checker) pollInterval(d time.Duration) {
 	}
 }
 
-func (c *checker) destinationIDs(ids []string) {
-	if len(ids) > maxList {
-		c.add("callback_destination_limit_exceeded", fmt.Sprintf("must have at most %d entries", maxList), "destination_ids")
+func (c *checker) sets(s store.CallbackSets) {
+	if s.DestinationIDs != nil {
+		c.ids(*s.DestinationIDs, "callback_destination_limit_exceeded", "destination_ids")
+	}
+	if s.Triggers != nil {
+		c.triggers(*s.Triggers)
 	}
 }
 
@@ -59,13 +58,28 @@ func (c *checker) triggers(triggers []TriggerChoice) {
 // CreateCallback makes a callback. It does nothing until an instance is attached to it,
 // or an event is published to it.
 func (e *Engine) CreateCallback(ctx context.Context, n NewCallback) (Callback, error) {
-	if err := invalid(n.Validate()); err != nil {
-		return Callback{}, err
+	c := n.check()
+	sets := store.CallbackSets{DestinationIDs: &n.DestinationIDs, Triggers: n.Triggers}
+	if c.failed() {
+		d, _ := e.store.Deployment(ctx, n.DeploymentID) // without one, triggers are not looked for
+		return Callback{}, e.refuseCallback(ctx, c, d.ProviderID, sets)
 	}
 	n.Metadata = nullable(n.Metadata)
-	c, err := e.store.CreateCallback(ctx, e.now(), n.DeploymentID, store.CallbackSettings{Details: n.Details, PollIntervalOverride: n.PollIntervalOverride},
-		store.CallbackSets{DestinationIDs: &n.DestinationIDs, Triggers: n.Triggers})
-	return c, wrap(err)
+	created, err := e.store.CreateCallback(ctx, e.now(), n.DeploymentID, store.CallbackSettings{Details: n.Details, PollIntervalOverride: n.PollIntervalOverride}, sets)
+	return created, wrap(err)
+}
+
+// refuseCallback is the error of an input with fields that are wrong. What its sets refer
+// to is looked for, without a change, to name all that is wrong at once.
+func (e *Engine) refuseCallback(ctx context.Context, c *checker, providerID string, sets store.CallbackSets) error {
+	if c.knows("destination_ids") {
+		sets.DestinationIDs = nil
+	}
+	if c.knows("triggers") {
+		sets.Triggers = nil
+	}
+	c.references(e.store.CheckSets(ctx, providerID, sets))
+	return c.err()
 }
 
 // UpdateCallback changes a callback. A nil field stays; a pointer to a zero value clears;
@@ -77,35 +91,32 @@ type UpdateCallback struct {
 	Triggers             *[]TriggerChoice
 }
 
-// Validate returns every offending field.
-func (u UpdateCallback) Validate() []FieldError {
-	c := checker{fields: u.UpdateDetails.Validate()}
+func (u UpdateCallback) check() *checker {
+	c := u.UpdateDetails.check()
 	if u.Name != nil {
 		c.required(*u.Name, "name")
 	}
 	if u.PollIntervalOverride != nil {
 		c.pollInterval(*u.PollIntervalOverride)
 	}
-	if u.DestinationIDs != nil {
-		c.destinationIDs(*u.DestinationIDs)
-	}
-	if u.Triggers != nil {
-		c.triggers(*u.Triggers)
-	}
-	return c.fields
+	c.sets(store.CallbackSets{DestinationIDs: u.DestinationIDs, Triggers: u.Triggers})
+	return c
 }
 
 // UpdateCallback changes an active callback. No trigger that stays, or comes back, loses
 // its poll state.
 func (e *Engine) UpdateCallback(ctx context.Context, id string, u UpdateCallback) (Callback, error) {
-	if err := invalid(u.Validate()); err != nil {
-		return Callback{}, err
+	c := u.check()
+	sets := store.CallbackSets{DestinationIDs: u.DestinationIDs, Triggers: u.Triggers}
+	if c.failed() {
+		old, _ := e.store.Callback(ctx, id) // without one, triggers are not looked for
+		return Callback{}, e.refuseCallback(ctx, c, old.Deployment.ProviderID, sets)
 	}
-	c, err := e.store.UpdateCallback(ctx, e.now(), id, store.CallbackSets{DestinationIDs: u.DestinationIDs, Triggers: u.Triggers}, func(s *store.CallbackSettings) {
+	changed, err := e.store.UpdateCallback(ctx, e.now(), id, sets, func(s *store.CallbackSettings) {
 		u.UpdateDetails.apply(&s.Details)
 		set(&s.PollIntervalOverride, u.PollIntervalOverride)
 	})
-	return c, wrap(err)
+	return changed, wrap(err)
 }
 
 // ArchiveCallback ends a callback: it is polled no longer and takes no events. What it has
@@ -129,25 +140,26 @@ func (e *Engine) Callback(ctx context.Context, id string) (Callback, error) {
 
 // NewInstance is an instance to be attached.
 type NewInstance struct {
+	Faults
 	ConfigID     string   // required; of the callback's deployment
 	AuthConfigID string   // "": none
 	Baseline     Baseline // "": each trigger's own
 }
 
-// Validate returns every offending field.
-func (n NewInstance) Validate() []FieldError {
-	var c checker
+func (n NewInstance) check() *checker {
+	c := n.Faults.check()
 	c.required(n.ConfigID, "provider_config_id")
+	c.text(n.AuthConfigID, maxText, "provider_auth_config_id")
 	if n.Baseline != "" {
 		c.oneOf(string(n.Baseline), []string{string(BaselineEmit), string(BaselineSkip)}, "baseline")
 	}
-	return c.fields
+	return c
 }
 
 // AttachInstance puts a callback to work with a config, and perhaps an auth config. Its
 // triggers are polled from now on.
 func (e *Engine) AttachInstance(ctx context.Context, callbackID string, n NewInstance) (Instance, error) {
-	if err := invalid(n.Validate()); err != nil {
+	if err := n.check().err(); err != nil {
 		return Instance{}, err
 	}
 	i, err := e.store.AttachInstance(ctx, e.now(), store.NewInstance{CallbackID: callbackID, ConfigID: n.ConfigID, AuthConfigID: n.AuthConfigID, Baseline: string(n.Baseline)})

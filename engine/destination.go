@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -24,21 +25,21 @@ const (
 // ScopeSelected, POST, all event types, the default retry schedule, 15 s, 32 in flight.
 type NewDestination struct {
 	DestinationSettings
-	CallbackIDs []string // callbacks that it is linked to at once
-}
-
-// Validate returns every offending field.
-func (n NewDestination) Validate() []FieldError {
-	s := n.DestinationSettings
-	fillDestination(&s)
-	return checkDestination(s)
+	Faults
+	CallbackIDs []string // callbacks that it is linked to at once; at most 100
 }
 
 // CreateDestination makes a destination with a signing secret of its own.
 func (e *Engine) CreateDestination(ctx context.Context, n NewDestination) (Destination, error) {
 	fillDestination(&n.DestinationSettings)
-	if err := invalid(checkDestination(n.DestinationSettings)); err != nil {
-		return Destination{}, err
+	c := n.Faults.check()
+	c.put(checkDestination(n.DestinationSettings)...)
+	c.ids(n.CallbackIDs, "max_length", "callbacks", "callback_ids")
+	if c.failed() { // the callbacks are looked for all the same, to name all that is wrong at once
+		if !c.knows("callbacks", "callback_ids") {
+			c.references(e.store.CheckCallbacks(ctx, n.CallbackIDs))
+		}
+		return Destination{}, c.err()
 	}
 	d, err := e.store.CreateDestination(ctx, e.now(), store.NewDestination{DestinationSettings: n.DestinationSettings, CallbackIDs: n.CallbackIDs, SigningSecret: signature.NewSecret()})
 	return d, wrap(err)
@@ -69,6 +70,7 @@ func checkDestination(s DestinationSettings) []FieldError {
 	c.metadata(s.Metadata)
 	c.url(s.URL, "url")
 	c.oneOf(s.Method, []string{http.MethodPost, http.MethodPut, http.MethodPatch}, "method")
+	c.oneOf(s.Scope, []string{ScopeAll, ScopeSelected}, "callbacks", "type")
 	c.eventTypes(s.EventTypes, "event_types")
 	c.retry(s.Retry, "retry")
 	c.between(clampSeconds(s.Timeout), 1, 60, "timeout_seconds")
@@ -77,7 +79,8 @@ func checkDestination(s DestinationSettings) []FieldError {
 		c.add("max_length", "must have at most 50 headers", "headers")
 		return c.fields
 	}
-	for name, value := range s.Headers {
+	for _, name := range slices.Sorted(maps.Keys(s.Headers)) {
+		value := s.Headers[name]
 		switch {
 		case !httpguts.ValidHeaderFieldName(name):
 			c.add("invalid_type", "is not a header name", "headers", name)
@@ -87,7 +90,6 @@ func checkDestination(s DestinationSettings) []FieldError {
 			c.add("invalid_literal", "is set by callbackd itself", "headers", name)
 		}
 	}
-	slices.SortStableFunc(c.fields, func(a, b FieldError) int { return slices.Compare(a.Path, b.Path) })
 	return c.fields
 }
 
@@ -110,11 +112,12 @@ type UpdateDestination struct {
 	Active      bool // revives a destination that was disabled; a changed URL does so too
 }
 
-// Validate returns every offending field.
-func (u UpdateDestination) Validate() []FieldError {
+func (u UpdateDestination) check() *checker {
 	s := DestinationSettings{Name: "x", URL: "http://x"} // stand-ins for what stays
 	u.apply(&s)
-	return checkDestination(s)
+	c := u.Faults.check()
+	c.put(checkDestination(s)...)
+	return c
 }
 
 func (u UpdateDestination) apply(s *DestinationSettings) {
@@ -140,7 +143,7 @@ func set[T any](to *T, from *T) {
 // UpdateDestination changes a destination that is not archived; the next attempt goes by
 // the new settings. Of a function's, only the code changes the settings.
 func (e *Engine) UpdateDestination(ctx context.Context, id string, u UpdateDestination) (Destination, error) {
-	if err := invalid(u.Validate()); err != nil {
+	if err := u.check().err(); err != nil {
 		return Destination{}, err
 	}
 	d, err := e.store.UpdateDestination(ctx, e.now(), id, func(s *DestinationSettings, status *string) error {

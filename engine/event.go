@@ -9,17 +9,17 @@ import (
 
 // NewEvent is an event of your own.
 type NewEvent struct {
+	Faults
 	Type     string          // such as "invoice.paid"; required
 	SourceID string          // your own id of it: the same one again stores nothing; "": the event's id
 	Output   json.RawMessage // a JSON object: what destinations receive as data; required, at most 1 MiB
 	Input    json.RawMessage // a JSON object to keep beside it; may be nil
 }
 
-// Validate returns every offending field.
-func (n NewEvent) Validate() []FieldError {
-	var c checker
-	c.required(n.Type, "type")
+func (n NewEvent) check() *checker {
+	c := n.Faults.check()
 	c.eventType(n.Type, "type")
+	c.required(n.Type, "type")
 	c.text(n.SourceID, maxSourceID, "source_id")
 	if len(n.Output) == 0 {
 		c.add("required", "must be a JSON object", "output")
@@ -35,7 +35,7 @@ func (n NewEvent) Validate() []FieldError {
 	if len(n.Input) > maxOutput {
 		c.add("max_length", "must have at most 1 MiB", "input")
 	}
-	return c.fields
+	return c
 }
 
 // Publish accepts an event for a callback's destinations. When it returns nil, the event and
@@ -58,7 +58,7 @@ func (e *Engine) PublishEvent(ctx context.Context, callbackID string, n NewEvent
 }
 
 func (e *Engine) publish(ctx context.Context, callbackID string, n NewEvent) (id string, err error) {
-	if err := invalid(n.Validate()); err != nil {
+	if err := n.check().err(); err != nil {
 		return "", err
 	}
 	p, err := e.store.Publish(ctx, e.now(), callbackID, store.NewEvent{Type: n.Type, SourceID: n.SourceID, Input: nullable(n.Input), Output: compact(n.Output)})

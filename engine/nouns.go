@@ -62,6 +62,8 @@ type (
 	Page = store.Page
 	// Range is a span of time, both ends excluded; a zero end is open.
 	Range = store.Range
+	// ProviderFilter narrows the list of providers.
+	ProviderFilter = store.ProviderFilter
 	// CatalogFilter narrows the lists of versions, specifications, triggers and auth methods.
 	CatalogFilter = store.CatalogFilter
 	// SetupFilter narrows the lists of deployments, configs and auth configs.

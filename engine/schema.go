@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -62,39 +63,67 @@ func (s *schema) check(value json.RawMessage, path ...string) []FieldError {
 	return fields
 }
 
-// fill adds to a valid value what the schema has a default for and the value lacks.
-func (s *schema) fill(value json.RawMessage) json.RawMessage { return fill(s.compiled, value) }
-
-func fill(s *jsonschema.Schema, value json.RawMessage) json.RawMessage {
-	for s.Ref != nil && len(s.Properties) == 0 {
-		s = s.Ref
-	}
-	var fields map[string]json.RawMessage
-	if len(s.Properties) == 0 || json.Unmarshal(value, &fields) != nil || fields == nil {
+// fill adds to a valid value the properties that it lacks and that the schema has a default
+// for, also in the objects inside of it. A default is taken as it stands, and what is given
+// stays as it is, null too. If the result were not valid, nothing is added.
+func (s *schema) fill(value json.RawMessage) json.RawMessage {
+	filled := fill(s.compiled, value)
+	if len(s.check(filled)) > 0 {
 		return value
 	}
+	return filled
+}
+
+func fill(s *jsonschema.Schema, value json.RawMessage) json.RawMessage {
+	var given map[string]json.RawMessage
+	if json.Unmarshal(value, &given) != nil || given == nil {
+		return value // nothing that has properties
+	}
 	changed := false
-	for name, property := range s.Properties {
-		old, given := fields[name]
-		switch {
-		case given:
-			if filled := fill(property, old); !bytes.Equal(filled, old) {
-				fields[name], changed = filled, true
-			}
-		case property.Default != nil:
-			if text, err := json.Marshal(*property.Default); err == nil {
-				fields[name], changed = text, true
+	added := make(map[string]json.RawMessage)
+	for _, s := range withReferred(s) {
+		for name, property := range s.Properties {
+			if old, ok := given[name]; ok {
+				filled := fill(property, old)
+				changed = changed || !bytes.Equal(filled, old)
+				given[name] = filled
+			} else if text := defaultOf(property); text != nil && added[name] == nil {
+				added[name] = text
 			}
 		}
 	}
-	if !changed {
+	if !changed && len(added) == 0 {
 		return value
 	}
-	filled, err := json.Marshal(fields)
-	if err != nil {
-		return value // a default that is not JSON cannot come from a schema, which is
+	maps.Copy(given, added)
+	return marshal(given)
+}
+
+// withReferred is a schema and the one that it refers to, and so on.
+func withReferred(s *jsonschema.Schema) (all []*jsonschema.Schema) {
+	for ; s != nil && !slices.Contains(all, s); s = s.Ref {
+		all = append(all, s)
 	}
-	return filled
+	return all
+}
+
+// defaultOf is a schema's default as JSON; nil: it has none.
+func defaultOf(s *jsonschema.Schema) json.RawMessage {
+	for _, s := range withReferred(s) {
+		if s.Default != nil {
+			return marshal(*s.Default)
+		}
+	}
+	return nil
+}
+
+// marshal writes what was read from JSON, every number and string as it was.
+func marshal(v any) json.RawMessage {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v) // it came from JSON
+	return bytes.TrimRight(b.Bytes(), "\n")
 }
 
 var english = message.NewPrinter(language.English)
@@ -157,11 +186,7 @@ func join(values []any, separator string) string {
 }
 
 // checkConfig returns every offending field of a config's value.
-func (e *Engine) checkConfig(provider string, value json.RawMessage, path ...string) []FieldError {
-	d := e.providers[provider]
-	if d == nil {
-		return []FieldError{{Code: "invalid_literal", Message: "the provider is archived: this engine runs without its code", Path: path}}
-	}
+func (d *declared) checkConfig(value json.RawMessage, path ...string) []FieldError {
 	fields := d.config.check(value)
 	if d.Validate != nil {
 		fields = append(fields, moreFields(d.Validate, value, fields)...)
@@ -194,10 +219,32 @@ func moreFields(validate func(json.RawMessage) []FieldError, value json.RawMessa
 }
 
 // checkAuth returns every offending field of an auth config's value.
-func (e *Engine) checkAuth(provider, method string, value json.RawMessage, path ...string) []FieldError {
-	d := e.providers[provider]
-	if d == nil || d.auth[method] == nil {
-		return []FieldError{{Code: "invalid_literal", Message: "the provider is archived: this engine runs without its code", Path: path}}
+func (d *declared) checkAuth(method string, value json.RawMessage, path ...string) []FieldError {
+	if d.auth[method] == nil {
+		return []FieldError{{Code: "invalid_literal", Message: "cannot be checked: the provider has this auth method no longer", Path: path}}
 	}
 	return d.auth[method].check(value, path...)
+}
+
+// configValue is a config's value as it is kept. One that is known to be no object is not
+// looked into.
+func (c *checker) configValue(d *declared, value json.RawMessage, path ...string) json.RawMessage {
+	if !c.knows(path...) {
+		c.put(d.checkConfig(value, path...)...)
+	}
+	if c.failed() {
+		return nil
+	}
+	return d.config.fill(compact(value))
+}
+
+// authValue is configValue for an auth config.
+func (c *checker) authValue(d *declared, method string, value json.RawMessage) json.RawMessage {
+	if !c.knows("value") {
+		c.put(d.checkAuth(method, value, "value")...)
+	}
+	if c.failed() {
+		return nil
+	}
+	return d.auth[method].fill(compact(value))
 }

@@ -3,15 +3,15 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/callbackd/callbackd/store"
 )
 
-// ListProviders lists the providers that the file knows; ids may be identifiers too, and
-// none means all.
-func (e *Engine) ListProviders(ctx context.Context, ids []string, p Page) (List[ProviderRecord], error) {
-	l, err := e.store.ListProviders(ctx, ids, p)
+// ListProviders lists the providers that the file knows.
+func (e *Engine) ListProviders(ctx context.Context, f ProviderFilter, p Page) (List[ProviderRecord], error) {
+	l, err := e.store.ListProviders(ctx, f, p)
 	return l, wrap(err)
 }
 
@@ -71,18 +71,18 @@ func (e *Engine) AuthMethod(ctx context.Context, id string) (ProviderAuthMethod,
 
 // UpdateDetails changes what a thing is called. A nil field stays; a zero value clears.
 type UpdateDetails struct {
+	Faults
 	Name        *string
 	Description *string
 	Metadata    *json.RawMessage // a pointer to nil, or to null, clears
 }
 
-// Validate returns every offending field.
-func (u UpdateDetails) Validate() []FieldError {
+func (u UpdateDetails) check() *checker {
 	var d Details
 	u.apply(&d)
-	var c checker
+	c := u.Faults.check()
 	c.details(d)
-	return c.fields
+	return c
 }
 
 func (u UpdateDetails) apply(d *Details) {
@@ -108,8 +108,10 @@ func nullable(value json.RawMessage) json.RawMessage {
 // NewDeployment takes a provider into use.
 type NewDeployment struct {
 	Details
+	Faults
 	Provider string          // id or identifier; required
-	Config   *NewConfigValue // its default config; nil: none
+	Config   *NewConfigValue // its default config, to be made with it; nil: none
+	ConfigID string          // instead: a config of the provider, of no other deployment; "": none
 }
 
 // NewConfigValue is a config to be made together with its deployment.
@@ -118,50 +120,74 @@ type NewConfigValue struct {
 	Value json.RawMessage // required
 }
 
-// Validate returns every offending field that can be told without the provider.
-func (n NewDeployment) Validate() []FieldError {
-	var c checker
+func (n NewDeployment) check() *checker {
+	c := n.Faults.check()
 	c.required(n.Provider, "provider_id")
 	c.details(n.Details)
 	if n.Config != nil {
 		c.text(n.Config.Name, maxText, "provider_config", "name")
 		c.object(n.Config.Value, "provider_config", "value")
 	}
-	return c.fields
+	c.text(n.ConfigID, maxText, "provider_config_id")
+	if n.Config != nil && n.ConfigID != "" {
+		c.add("invalid_literal", "cannot be given together with provider_config", "provider_config_id")
+	}
+	return c
 }
 
 // CreateDeployment takes a provider into use. The first deployment of a provider is its
 // default.
 func (e *Engine) CreateDeployment(ctx context.Context, n NewDeployment) (Deployment, error) {
-	if err := invalid(n.Validate()); err != nil {
-		return Deployment{}, err
-	}
-	p, err := e.activeProvider(ctx, n.Provider)
-	if err != nil {
-		return Deployment{}, err
-	}
+	c := n.check()
+	p, code, err := e.activeProvider(ctx, n.Provider)
 	var config *store.NewConfig
-	if n.Config != nil {
-		if err := invalid(e.checkConfig(p.Identifier, n.Config.Value, "provider_config", "value")); err != nil {
-			return Deployment{}, err
-		}
-		config = &store.NewConfig{Details: Details{Name: n.Config.Name}, ProviderID: p.ID, SpecificationID: p.CurrentVersion.SpecificationID, Value: e.providers[p.Identifier].config.fill(compact(n.Config.Value))}
+	if err == nil && n.Config != nil {
+		value := c.configValue(code, n.Config.Value, "provider_config", "value")
+		config = &store.NewConfig{Details: Details{Name: n.Config.Name}, ProviderID: p.ID, SpecificationID: p.CurrentVersion.SpecificationID, Value: value}
+	}
+	if err == nil && n.ConfigID != "" && !c.knows("provider_config_id") {
+		err = e.checkDefaultConfig(ctx, c, p, n.ConfigID)
+	}
+	if err := c.err(err); err != nil {
+		return Deployment{}, err
 	}
 	n.Metadata = nullable(n.Metadata)
-	d, err := e.store.CreateDeployment(ctx, e.now(), p, n.Details, config)
+	d, err := e.store.CreateDeployment(ctx, e.now(), store.NewDeployment{Details: n.Details, ProviderID: p.ID, Config: config, ConfigID: n.ConfigID})
 	return d, wrap(err)
 }
 
+// checkDefaultConfig looks whether a config can be the default of a new deployment.
+func (e *Engine) checkDefaultConfig(ctx context.Context, c *checker, p ProviderRecord, id string) error {
+	config, err := e.store.Config(ctx, id)
+	if _, missing := errors.AsType[*store.NotFoundError](err); err != nil && !missing {
+		return wrap(err)
+	}
+	switch {
+	case err != nil || config.ProviderID != p.ID || config.Status != "active":
+		c.put(FieldError{Code: "invalid_literal", Message: "is no active config of this provider", Path: []string{"provider_config_id"}, Received: excerpt(id)})
+	case config.Deployment != nil:
+		c.put(FieldError{Code: "invalid_literal", Message: "belongs to another deployment", Path: []string{"provider_config_id"}, Received: excerpt(id)})
+	}
+	return nil
+}
+
 // activeProvider finds a provider that this engine has the code of.
-func (e *Engine) activeProvider(ctx context.Context, id string) (ProviderRecord, error) {
+func (e *Engine) activeProvider(ctx context.Context, id string) (ProviderRecord, *declared, error) {
 	p, err := e.store.Provider(ctx, id)
 	if err != nil {
-		return p, wrap(err)
+		return p, nil, wrap(err)
 	}
-	if _, ok := e.providers[p.Identifier]; !ok {
-		return p, &Error{Code: CodeConflict, Message: fmt.Sprintf("provider %s is archived: this engine runs without its code", p.Identifier)}
+	d, err := e.declaredBy(p.Identifier)
+	return p, d, err
+}
+
+// declaredBy is the code of a provider.
+func (e *Engine) declaredBy(identifier string) (*declared, error) {
+	d := e.providers[identifier]
+	if d == nil {
+		return nil, &Error{Code: CodeConflict, Message: fmt.Sprintf("provider %s is archived: this engine runs without its code", identifier)}
 	}
-	return p, nil
+	return d, nil
 }
 
 // ListDeployments lists deployments.
@@ -178,7 +204,7 @@ func (e *Engine) Deployment(ctx context.Context, id string) (Deployment, error) 
 
 // UpdateDeployment changes what a deployment is called.
 func (e *Engine) UpdateDeployment(ctx context.Context, id string, u UpdateDetails) (Deployment, error) {
-	if err := invalid(u.Validate()); err != nil {
+	if err := u.check().err(); err != nil {
 		return Deployment{}, err
 	}
 	d, err := e.store.UpdateDeployment(ctx, e.now(), id, u.apply)
@@ -194,36 +220,36 @@ func (e *Engine) ArchiveDeployment(ctx context.Context, id string) (Deployment, 
 // NewConfig is a config to be made.
 type NewConfig struct {
 	Details
-	Provider     string          // id or identifier; required unless DeploymentID is given
+	Faults
+	Provider     string          // id or identifier; required
 	DeploymentID string          // "": any deployment of the provider
 	Value        json.RawMessage // checked against the provider's schema; never returned
 }
 
-// Validate returns every offending field that can be told without the provider.
-func (n NewConfig) Validate() []FieldError {
-	var c checker
+func (n NewConfig) check() *checker {
+	c := n.Faults.check()
 	c.required(n.Provider, "provider_id")
+	c.text(n.DeploymentID, maxText, "provider_deployment_id")
 	c.details(n.Details)
 	c.object(n.Value, "value")
-	return c.fields
+	return c
 }
 
 // CreateConfig makes a config.
 func (e *Engine) CreateConfig(ctx context.Context, n NewConfig) (Config, error) {
-	if err := invalid(n.Validate()); err != nil {
-		return Config{}, err
+	c := n.check()
+	p, code, err := e.activeProvider(ctx, n.Provider)
+	var value json.RawMessage
+	if err == nil {
+		value = c.configValue(code, n.Value, "value")
 	}
-	p, err := e.activeProvider(ctx, n.Provider)
-	if err != nil {
-		return Config{}, err
-	}
-	if err := invalid(e.checkConfig(p.Identifier, n.Value, "value")); err != nil {
+	if err := c.err(err); err != nil {
 		return Config{}, err
 	}
 	n.Metadata = nullable(n.Metadata)
-	c, err := e.store.CreateConfig(ctx, e.now(), store.NewConfig{Details: n.Details, ProviderID: p.ID, DeploymentID: n.DeploymentID,
-		SpecificationID: p.CurrentVersion.SpecificationID, Value: e.providers[p.Identifier].config.fill(compact(n.Value))})
-	return c, wrap(err)
+	created, err := e.store.CreateConfig(ctx, e.now(), store.NewConfig{Details: n.Details, ProviderID: p.ID, DeploymentID: n.DeploymentID,
+		SpecificationID: p.CurrentVersion.SpecificationID, Value: value})
+	return created, wrap(err)
 }
 
 // ListConfigs lists configs.
@@ -246,47 +272,50 @@ type UpdateConfig struct {
 	Value json.RawMessage // nil: stays
 }
 
-// Validate returns every offending field that can be told without the provider.
-func (u UpdateConfig) Validate() []FieldError {
-	c := checker{fields: u.UpdateDetails.Validate()}
+func (u UpdateConfig) check() *checker {
+	c := u.UpdateDetails.check()
 	if u.Value != nil {
 		c.object(u.Value, "value")
 	}
-	return c.fields
+	return c
 }
 
 func (u UpdateConfig) apply(c *store.ConfigChange) {
 	u.UpdateDetails.apply(&c.Details)
-	c.Value = compact(u.Value)
+	c.Value = u.Value
 }
 
 // UpdateConfig changes a config.
 func (e *Engine) UpdateConfig(ctx context.Context, id string, u UpdateConfig) (Config, error) {
-	if err := invalid(u.Validate()); err != nil {
+	c := u.check()
+	specification := ""
+	var err error
+	if u.Value != nil {
+		specification, err = e.changeValue(ctx, c, id, &u)
+	}
+	if err := c.err(err); err != nil {
 		return Config{}, err
 	}
-	specification := ""
-	if u.Value != nil {
-		c, err := e.store.Config(ctx, id)
-		if err != nil {
-			return c, wrap(err)
-		}
-		p, err := e.activeProvider(ctx, c.ProviderIdentifier)
-		if err != nil {
-			return c, err
-		}
-		if err := invalid(e.checkConfig(p.Identifier, u.Value, "value")); err != nil {
-			return c, err
-		}
-		u.Value = e.providers[p.Identifier].config.fill(u.Value)
-		specification = p.CurrentVersion.SpecificationID
-	}
-	c, err := e.store.UpdateConfig(ctx, e.now(), id, specification, u.apply)
+	changed, err := e.store.UpdateConfig(ctx, e.now(), id, specification, u.apply)
 	if err == nil && u.Value != nil {
 		e.poller.planMappingAt(e.now())
 		e.poller.wake()
 	}
-	return c, wrap(err)
+	return changed, wrap(err)
+}
+
+// changeValue makes a config's new value what is kept of it, and says what it is valid for.
+func (e *Engine) changeValue(ctx context.Context, c *checker, id string, u *UpdateConfig) (specification string, err error) {
+	old, err := e.store.Config(ctx, id)
+	if err != nil {
+		return "", wrap(err)
+	}
+	p, code, err := e.activeProvider(ctx, old.ProviderIdentifier)
+	if err != nil {
+		return "", err
+	}
+	u.Value = c.configValue(code, u.Value, "value")
+	return p.CurrentVersion.SpecificationID, nil
 }
 
 // ArchiveConfig ends a config. What polls with it pauses, saying so.
@@ -298,44 +327,49 @@ func (e *Engine) ArchiveConfig(ctx context.Context, id string) (Config, error) {
 // NewAuthConfig is an auth config to be made.
 type NewAuthConfig struct {
 	Details
+	Faults
 	Method       string          // the auth method's id, or its key; required
 	DeploymentID string          // "": any deployment of the provider
 	Value        json.RawMessage // checked against the method's schema; never returned
 }
 
-// Validate returns every offending field that can be told without the method.
-func (n NewAuthConfig) Validate() []FieldError {
-	var c checker
+func (n NewAuthConfig) check() *checker {
+	c := n.Faults.check()
 	c.required(n.Method, "provider_auth_method_id")
+	c.text(n.DeploymentID, maxText, "provider_deployment_id")
 	c.details(n.Details)
 	c.object(n.Value, "value")
-	return c.fields
+	return c
 }
 
 // CreateAuthConfig makes an auth config.
 func (e *Engine) CreateAuthConfig(ctx context.Context, n NewAuthConfig) (AuthConfig, error) {
-	if err := invalid(n.Validate()); err != nil {
-		return AuthConfig{}, err
-	}
-	provider := ""
+	c := n.check()
+	var d Deployment
+	var noDeployment error
 	if n.DeploymentID != "" {
-		d, err := e.store.Deployment(ctx, n.DeploymentID)
-		if err != nil {
-			return AuthConfig{}, wrap(err)
-		}
-		provider = d.ProviderID
+		d, noDeployment = e.store.Deployment(ctx, n.DeploymentID)
 	}
-	m, err := e.store.AuthMethod(ctx, n.Method, provider)
-	if err != nil {
-		return AuthConfig{}, wrap(err)
-	}
-	if err := invalid(e.checkAuth(m.ProviderIdentifier, m.Key, n.Value, "value")); err != nil {
+	m, value, err := e.newAuthValue(ctx, c, n, d.ProviderID)
+	if err := c.err(wrap(noDeployment), err); err != nil {
 		return AuthConfig{}, err
 	}
 	n.Metadata = nullable(n.Metadata)
 	a, err := e.store.CreateAuthConfig(ctx, e.now(), store.NewAuthConfig{Details: n.Details, MethodID: m.ID, ProviderID: m.ProviderID,
-		DeploymentID: n.DeploymentID, Value: e.providers[m.ProviderIdentifier].auth[m.Key].fill(compact(n.Value))})
+		DeploymentID: n.DeploymentID, Value: value})
 	return a, wrap(err)
+}
+
+// newAuthValue finds the auth method of an auth config, and makes its value what is kept.
+func (e *Engine) newAuthValue(ctx context.Context, c *checker, n NewAuthConfig, providerID string) (m ProviderAuthMethod, value json.RawMessage, err error) {
+	if m, err = e.store.AuthMethod(ctx, n.Method, providerID); err != nil {
+		return m, nil, wrap(err)
+	}
+	code, err := e.declaredBy(m.ProviderIdentifier)
+	if err != nil {
+		return m, nil, err
+	}
+	return m, c.authValue(code, m.Key, n.Value), nil
 }
 
 // ListAuthConfigs lists auth configs.
@@ -352,21 +386,30 @@ func (e *Engine) AuthConfig(ctx context.Context, id string) (AuthConfig, error) 
 
 // UpdateAuthConfig changes an auth config, as UpdateConfig does a config.
 func (e *Engine) UpdateAuthConfig(ctx context.Context, id string, u UpdateConfig) (AuthConfig, error) {
-	if err := invalid(u.Validate()); err != nil {
-		return AuthConfig{}, err
-	}
+	c := u.check()
+	var err error
 	if u.Value != nil {
-		a, err := e.store.AuthConfig(ctx, id)
-		if err != nil {
-			return a, wrap(err)
-		}
-		if err := invalid(e.checkAuth(a.ProviderIdentifier, a.Method.Key, u.Value, "value")); err != nil {
-			return a, err
-		}
-		u.Value = e.providers[a.ProviderIdentifier].auth[a.Method.Key].fill(u.Value)
+		err = e.changeAuthValue(ctx, c, id, &u)
+	}
+	if err := c.err(err); err != nil {
+		return AuthConfig{}, err
 	}
 	a, err := e.store.UpdateAuthConfig(ctx, e.now(), id, u.apply)
 	return a, wrap(err)
+}
+
+// changeAuthValue makes an auth config's new value what is kept of it.
+func (e *Engine) changeAuthValue(ctx context.Context, c *checker, id string, u *UpdateConfig) error {
+	old, err := e.store.AuthConfig(ctx, id)
+	if err != nil {
+		return wrap(err)
+	}
+	code, err := e.declaredBy(old.ProviderIdentifier)
+	if err != nil {
+		return err
+	}
+	u.Value = c.authValue(code, old.Method.Key, u.Value)
+	return nil
 }
 
 // ArchiveAuthConfig ends an auth config. What polls with it pauses, saying so.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,11 +26,65 @@ const (
 	maxType     = 200      // characters
 )
 
-// checker collects every offending field of an input.
-type checker struct{ fields []FieldError }
+// Faults are what is wrong with an input that its other fields cannot show, such as a name
+// that was a number in the text that it was read from. Every input of the engine has them;
+// the zero value is none.
+type Faults struct{ fields []FieldError }
+
+// AddFaults adds offending fields to an input. The call that it is given to then changes
+// nothing, and its error names them beside every other field that is wrong.
+func (f *Faults) AddFaults(fields ...FieldError) { f.fields = append(f.fields, fields...) }
+
+// check begins the check of an input with what is known to be wrong with it.
+func (f Faults) check() *checker {
+	c := new(checker)
+	c.put(f.fields...)
+	return c
+}
+
+// checker collects the offending fields of an input. Of each it tells once: what is said of
+// a field that is known to be wrong, or of what lies inside of it, is dropped.
+type checker struct {
+	fields []FieldError
+	paths  map[string]bool // of fields
+}
+
+func (c *checker) put(fields ...FieldError) {
+	for _, f := range fields {
+		if c.knows(f.Path...) {
+			continue
+		}
+		if c.paths == nil {
+			c.paths = make(map[string]bool)
+		}
+		c.fields = append(c.fields, f)
+		c.paths[pathKey(f.Path)] = true
+	}
+}
+
+// knows tells whether a field, or one that it lies in, is known to be wrong.
+func (c *checker) knows(path ...string) bool {
+	for i := range len(path) + 1 {
+		if c.paths[pathKey(path[:i])] {
+			return true
+		}
+	}
+	return false
+}
+
+func pathKey(path []string) string { return strings.Join(path, "\x00") }
 
 func (c *checker) add(code, message string, path ...string) {
-	c.fields = append(c.fields, FieldError{Code: code, Message: message, Path: path})
+	c.put(FieldError{Code: code, Message: message, Path: path})
+}
+
+// failed tells whether any field is wrong.
+func (c *checker) failed() bool { return len(c.fields) > 0 }
+
+// err refuses an input with fields that are wrong. Only of one without does it matter that
+// what it belongs to was not found, or could not be looked for: then it is the first of errs.
+func (c *checker) err(errs ...error) error {
+	return cmp.Or(invalid(c.fields), cmp.Or(errs...))
 }
 
 // invalid is the error of an input with these fields; nil when there are none. A field
@@ -58,7 +113,7 @@ func (c *checker) required(value string, path ...string) {
 
 func (c *checker) text(value string, limit int, path ...string) {
 	if n := utf8.RuneCountInString(value); n > limit {
-		c.fields = append(c.fields, FieldError{Code: "max_length", Message: fmt.Sprintf("must have at most %d characters", limit), Path: path,
+		c.put(FieldError{Code: "max_length", Message: fmt.Sprintf("must have at most %d characters", limit), Path: path,
 			Expected: strconv.Itoa(limit), Received: strconv.Itoa(n)})
 	}
 	if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
@@ -89,12 +144,24 @@ func (c *checker) object(value json.RawMessage, path ...string) {
 	}
 }
 
+// ids takes a list of ids, as many as it may have.
+func (c *checker) ids(ids []string, limitCode string, path ...string) {
+	if len(ids) > maxList {
+		c.put(FieldError{Code: limitCode, Message: fmt.Sprintf("must have at most %d entries", maxList), Path: path,
+			Expected: strconv.Itoa(maxList), Received: strconv.Itoa(len(ids))})
+		return
+	}
+	for i, id := range ids {
+		c.required(id, append(path[:len(path):len(path)], strconv.Itoa(i))...)
+	}
+}
+
 func (c *checker) between(value, low, high int, path ...string) {
 	switch {
 	case value < low:
-		c.fields = append(c.fields, FieldError{Code: "invalid_min", Message: fmt.Sprintf("must be at least %d", low), Path: path, Expected: strconv.Itoa(low), Received: strconv.Itoa(value)})
+		c.put(FieldError{Code: "invalid_min", Message: fmt.Sprintf("must be at least %d", low), Path: path, Expected: strconv.Itoa(low), Received: strconv.Itoa(value)})
 	case value > high:
-		c.fields = append(c.fields, FieldError{Code: "invalid_max", Message: fmt.Sprintf("must be at most %d", high), Path: path, Expected: strconv.Itoa(high), Received: strconv.Itoa(value)})
+		c.put(FieldError{Code: "invalid_max", Message: fmt.Sprintf("must be at most %d", high), Path: path, Expected: strconv.Itoa(high), Received: strconv.Itoa(value)})
 	}
 }
 
@@ -104,7 +171,7 @@ func (c *checker) oneOf(value string, allowed []string, path ...string) {
 			return
 		}
 	}
-	c.fields = append(c.fields, FieldError{Code: "invalid_enum", Message: "must be one of " + strings.Join(allowed, ", "), Path: path,
+	c.put(FieldError{Code: "invalid_enum", Message: "must be one of " + strings.Join(allowed, ", "), Path: path,
 		Expected: strings.Join(allowed, "|"), Received: excerpt(value)})
 }
 
@@ -185,8 +252,10 @@ func wrap(err error) error {
 	if e, ok := errors.AsType[*store.ConflictError](err); ok {
 		return &Error{Code: CodeConflict, Message: e.Error()}
 	}
-	if e, ok := errors.AsType[store.InvalidReferencesError](err); ok {
-		return invalidReferences(e)
+	if _, ok := errors.AsType[store.InvalidReferencesError](err); ok {
+		var c checker
+		c.references(err)
+		return c.err()
 	}
 	if errors.Is(err, store.ErrClosed) {
 		return &Error{Code: CodeUnavailable, Message: "the engine is closed; nothing was changed", Err: err}
@@ -197,23 +266,25 @@ func wrap(err error) error {
 	return err
 }
 
-// invalidReferences says which entries of which lists cannot be used.
-func invalidReferences(e store.InvalidReferencesError) error {
-	var c checker
-	for _, r := range e {
+// references adds the entries of lists that the store says cannot be used; of another error
+// it says nothing.
+func (c *checker) references(err error) {
+	wrong, _ := errors.AsType[store.InvalidReferencesError](err)
+	for _, r := range wrong {
 		f := FieldError{Received: excerpt(r.ID)}
 		at := strconv.Itoa(r.Index)
 		switch r.Entity {
 		case "provider.trigger":
-			f.Code, f.Message, f.Path = "invalid_callback_trigger", "the deployment's provider has no such trigger, or it is given twice", []string{"triggers", at, "trigger_id"}
+			f.Code, f.Message, f.Path = "invalid_callback_trigger", "is no trigger of the deployment's provider", []string{"triggers", at, "trigger_id"}
+		case "callback.provider_trigger":
+			f.Code, f.Message, f.Path = "invalid_callback_trigger", "is given twice", []string{"triggers", at, "trigger_id"}
 		case "callback.destination":
-			f.Code, f.Message, f.Path = "invalid_callback_destination", "there is no such destination, or it is archived", []string{"destination_ids", at}
+			f.Code, f.Message, f.Path = "invalid_callback_destination", "is no active destination", []string{"destination_ids", at}
 		default:
-			f.Code, f.Message, f.Path = "invalid_callback", "there is no such callback, or it is archived", []string{"callbacks", "callback_ids", at}
+			f.Code, f.Message, f.Path = "invalid_callback", "is no active callback", []string{"callbacks", "callback_ids", at}
 		}
-		c.fields = append(c.fields, f)
+		c.put(f)
 	}
-	return invalid(c.fields)
 }
 
 // excerpt is what of an input is said back.

@@ -34,6 +34,9 @@ func TestBadInputNamesEveryField(t *testing.T) {
 	e := open(t, engine.Options{Providers: []engine.Provider{p}})
 	ctx := t.Context()
 	d := must(e.CreateDeployment(ctx, engine.NewDeployment{Provider: "source"}))(t)
+	config := must(e.CreateConfig(ctx, engine.NewConfig{Provider: "source", Value: json.RawMessage(`{"url":"x"}`)}))(t)
+	auth := must(e.CreateAuthConfig(ctx, engine.NewAuthConfig{Method: "token", Value: json.RawMessage(`{"token":"x"}`)}))(t)
+	list := json.RawMessage(`[]`)
 	tests := []struct {
 		name string
 		call func() error
@@ -67,6 +70,37 @@ func TestBadInputNamesEveryField(t *testing.T) {
 			_, err := e.CreateAuthConfig(ctx, engine.NewAuthConfig{Method: "token", Value: json.RawMessage(`{}`)})
 			return err
 		}, map[string]string{"value.token": "required"}},
+		{"ConfigInEveryLayer", func() error {
+			n := engine.NewConfig{Details: engine.Details{Name: strings.Repeat("x", 100_001)}, Provider: "source", DeploymentID: strings.Repeat("x", 100_001), Value: json.RawMessage(`{"kind":"c"}`)}
+			n.AddFaults(engine.FieldError{Code: "invalid_type", Path: []string{"metadata"}})
+			_, err := e.CreateConfig(ctx, n)
+			return err
+		}, map[string]string{"name": "max_length", "provider_deployment_id": "max_length", "metadata": "invalid_type", "value.url": "required", "value.kind": "invalid_enum"}},
+		{"ConfigOfAFaultyValue", func() error {
+			n := engine.NewConfig{Provider: "source", Value: json.RawMessage(`5`)}
+			_, err := e.CreateConfig(ctx, n)
+			return err
+		}, map[string]string{"value": "invalid_type"}},
+		{"ConfigChangeInEveryLayer", func() error {
+			_, err := e.UpdateConfig(ctx, config.ID, engine.UpdateConfig{UpdateDetails: engine.UpdateDetails{Metadata: &list}, Value: json.RawMessage(`{}`)})
+			return err
+		}, map[string]string{"metadata": "invalid_type", "value.url": "required"}},
+		{"AuthConfigChangeInEveryLayer", func() error {
+			_, err := e.UpdateAuthConfig(ctx, auth.ID, engine.UpdateConfig{UpdateDetails: engine.UpdateDetails{Metadata: &list}, Value: json.RawMessage(`{}`)})
+			return err
+		}, map[string]string{"metadata": "invalid_type", "value.token": "required"}},
+		{"DeploymentInEveryLayer", func() error {
+			_, err := e.CreateDeployment(ctx, engine.NewDeployment{Details: engine.Details{Metadata: list}, Provider: "source", Config: &engine.NewConfigValue{Value: json.RawMessage(`{}`)}})
+			return err
+		}, map[string]string{"metadata": "invalid_type", "provider_config.value.url": "required"}},
+		{"CallbackInEveryLayer", func() error {
+			_, err := e.CreateCallback(ctx, engine.NewCallback{DeploymentID: d.ID, PollIntervalOverride: -1, DestinationIDs: []string{"x"}, Triggers: &[]engine.TriggerChoice{{Trigger: "items"}, {Trigger: "items"}}})
+			return err
+		}, map[string]string{"name": "required", "poll_interval_seconds_override": "invalid_poll_interval", "destination_ids.0": "invalid_callback_destination", "triggers.1.trigger_id": "invalid_callback_trigger"}},
+		{"DestinationInEveryLayer", func() error {
+			_, err := e.CreateDestination(ctx, engine.NewDestination{DestinationSettings: engine.DestinationSettings{Name: "x", URL: "x", Scope: "some"}, CallbackIDs: []string{"x"}})
+			return err
+		}, map[string]string{"url": "invalid_callback_destination_url", "callbacks.type": "invalid_enum", "callbacks.callback_ids.0": "invalid_callback"}},
 		{"Event", func() error {
 			return e.Publish(ctx, "clb_x", engine.NewEvent{SourceID: strings.Repeat("x", 1001), Output: json.RawMessage(`[]`), Input: json.RawMessage(`1`)})
 		}, map[string]string{"type": "required", "source_id": "max_length", "output": "invalid_type", "input": "invalid_type"}},

@@ -28,8 +28,14 @@ func updateCallback(f *fields) engine.UpdateCallback {
 	}
 }
 
+// pollInterval has an error code of its own, whatever is wrong.
 func pollInterval(f *fields) *time.Duration {
-	return f.seconds("poll_interval_seconds_override", nullable, "invalid_poll_interval")
+	before := len(*f.errs)
+	interval := f.seconds("poll_interval_seconds_override", nullable)
+	for i := before; i < len(*f.errs); i++ {
+		(*f.errs)[i].Code = "invalid_poll_interval"
+	}
+	return interval
 }
 
 func triggerChoices(f *fields) *[]engine.TriggerChoice {

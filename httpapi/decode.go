@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -12,8 +13,12 @@ import (
 	"github.com/callbackd/callbackd/engine"
 )
 
-// validator is an input of the engine.
-type validator interface{ Validate() []engine.FieldError }
+// input is an input of the engine, which takes along what is wrong with the body that it was
+// read from.
+type input[N any] interface {
+	*N
+	AddFaults(...engine.FieldError)
+}
 
 // flags say what a field may be beside a value of its type.
 type flags uint8
@@ -32,9 +37,9 @@ type fields struct {
 	errs   *[]engine.FieldError // of the whole body
 }
 
-// parseBody reads the body as an input of the engine. The error names every field that
-// is wrong, be it here or by the input's own rules.
-func parseBody[N validator](r *request, decode func(*fields) N) (n N, err error) {
+// parseBody reads the body as an input of the engine, which refuses it with the fields that
+// are wrong here and those that it finds itself.
+func parseBody[N any, I input[N]](r *request, decode func(*fields) N) (n N, err error) {
 	body, err := r.body()
 	if err != nil {
 		return n, err
@@ -55,19 +60,8 @@ func parseBody[N validator](r *request, decode func(*fields) N) (n N, err error)
 		}
 	}
 	n = decode(f)
-	found := *f.errs
-	for _, e := range n.Validate() {
-		// What was wrong here is missing from the input, which must not be said once more.
-		if !slices.ContainsFunc(*f.errs, func(known engine.FieldError) bool { return within(e.Path, known.Path) }) {
-			found = append(found, e)
-		}
-	}
-	return n, invalid("the input is not valid", found)
-}
-
-// within tells whether a path is outer or lies inside of it.
-func within(path, outer []string) bool {
-	return len(path) >= len(outer) && slices.Equal(path[:len(outer)], outer)
+	I(&n).AddFaults(*f.errs...)
+	return n, nil
 }
 
 func (f *fields) at(name string) []string {
@@ -149,9 +143,9 @@ func (f *fields) word(name string, fl flags) *string {
 	return s
 }
 
-// positive reads an integer from 1 on; another one has an error with the given code. Far
-// above what any setting may be, numbers are all the same.
-func (f *fields) positive(name string, fl flags, code string) *int {
+// positive reads an integer from 1 on. Far above what any setting may be, numbers are all
+// the same.
+func (f *fields) positive(name string, fl flags) *int {
 	value, ok := f.raw(name, "integer", fl)
 	if !ok || value == nil {
 		return zeroIf[int](ok)
@@ -159,15 +153,15 @@ func (f *fields) positive(name string, fl flags, code string) *int {
 	// Out of range, ParseInt returns the nearest number that it can, beside an error.
 	n, _ := strconv.ParseInt(string(value), 10, 64)
 	if n < 1 {
-		f.add(name, code, "must be at least 1", "1", strconv.FormatInt(n, 10))
+		f.add(name, "invalid_min", "must be at least 1", "1", strconv.FormatInt(n, 10))
 		return nil
 	}
 	return new(int(min(n, math.MaxInt32)))
 }
 
 // seconds reads a positive number of seconds.
-func (f *fields) seconds(name string, fl flags, code string) *time.Duration {
-	n := f.positive(name, fl, code)
+func (f *fields) seconds(name string, fl flags) *time.Duration {
+	n := f.positive(name, fl)
 	if n == nil {
 		return nil
 	}
@@ -235,7 +229,7 @@ func (f *fields) textMap(name string, fl flags) *map[string]string {
 		return zeroIf[map[string]string](ok)
 	}
 	texts := make(map[string]string, len(inner.values))
-	for key := range inner.values {
+	for _, key := range slices.Sorted(maps.Keys(inner.values)) { // so that errors come in the same order each time
 		texts[key] = value(inner.text(key, 0))
 	}
 	return &texts

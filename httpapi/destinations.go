@@ -1,7 +1,7 @@
 package httpapi
 
 import (
-	"fmt"
+	"errors"
 
 	"github.com/callbackd/callbackd/engine"
 )
@@ -18,8 +18,8 @@ func newDestination(f *fields) engine.NewDestination {
 		Headers:     value(f.textMap("headers", nullable)),
 		EventTypes:  value(f.texts("event_types", nullable)),
 		Retry:       value(retry(f)),
-		Timeout:     value(f.seconds("timeout_seconds", nullable, "invalid_min")),
-		MaxInFlight: value(f.positive("max_in_flight", nullable, "invalid_min")),
+		Timeout:     value(f.seconds("timeout_seconds", nullable)),
+		MaxInFlight: value(f.positive("max_in_flight", nullable)),
 	}}
 }
 
@@ -32,8 +32,8 @@ func updateDestination(f *fields) engine.UpdateDestination {
 		Headers:       f.textMap("headers", nullable),
 		EventTypes:    f.texts("event_types", nullable),
 		Retry:         retry(f),
-		Timeout:       f.seconds("timeout_seconds", nullable, "invalid_min"),
-		MaxInFlight:   f.positive("max_in_flight", nullable, "invalid_min"),
+		Timeout:       f.seconds("timeout_seconds", nullable),
+		MaxInFlight:   f.positive("max_in_flight", nullable),
 	}
 	if status := f.text("status", 0); status != nil {
 		if u.Active = *status == "active"; !u.Active {
@@ -51,8 +51,8 @@ func retry(f *fields) *engine.Retry {
 	}
 	return &engine.Retry{
 		Type:        value(inner.word("type", nullable)),
-		MaxAttempts: value(inner.positive("maxAttempts", nullable, "invalid_min")),
-		Delay:       value(inner.seconds("delaySeconds", nullable, "invalid_min")),
+		MaxAttempts: value(inner.positive("maxAttempts", nullable)),
+		Delay:       value(inner.seconds("delaySeconds", nullable)),
 	}
 }
 
@@ -61,37 +61,52 @@ func destinationFilter(q *query) engine.DestinationFilter {
 		Created: q.during("created_at"), Updated: q.during("updated_at")}
 }
 
-// maxLinks is how many callbacks a destination of the older form can be made with.
-const maxLinks = 100
+// createOlderDestination has errors name the list of callbacks as the body does.
+func createOlderDestination(r *request) (any, error) {
+	list := ""
+	decode := func(f *fields) (n engine.NewDestination) {
+		n, list = newOlderDestination(f)
+		return n
+	}
+	v, err := create((*engine.Engine).CreateDestination, decode, presentOlderDestination)(r)
+	if e, ok := errors.AsType[*engine.Error](err); ok {
+		for _, f := range e.Fields {
+			if len(f.Path) > 1 && f.Path[1] == "callback_ids" {
+				f.Path[1] = list
+			}
+		}
+	}
+	return v, err
+}
 
-func newOlderDestination(f *fields) engine.NewDestination {
-	n := engine.NewDestination{DestinationSettings: engine.DestinationSettings{
+// newOlderDestination also returns how the body calls the list of callbacks, which is
+// read, and has its errors, as callback_ids.
+func newOlderDestination(f *fields) (n engine.NewDestination, list string) {
+	n = engine.NewDestination{DestinationSettings: engine.DestinationSettings{
 		Name:        value(f.text("name", required)),
 		Description: value(f.text("description", 0)),
 		URL:         value(f.text("url", required)),
 	}}
+	list = "callback_ids"
 	callbacks, _ := f.nested("callbacks", required)
 	if callbacks == nil {
-		return n
+		return n, list
+	}
+	if ids, ok := callbacks.values["callback_id"]; ok && !callbacks.has(list) { // as the documentation has it
+		callbacks.values[list] = ids
+		list = "callback_id"
 	}
 	switch kind := callbacks.text("type", required); value(kind) {
 	case engine.ScopeAll:
 		n.Scope = engine.ScopeAll
 	case engine.ScopeSelected:
-		name := "callback_ids"
-		if !callbacks.has(name) && callbacks.has("callback_id") { // as the documentation has it
-			name = "callback_id"
-		}
-		n.Scope, n.CallbackIDs = engine.ScopeSelected, value(callbacks.texts(name, required))
-		if len(n.CallbackIDs) > maxLinks {
-			callbacks.add(name, "max_length", fmt.Sprintf("must have at most %d entries", maxLinks), fmt.Sprint(maxLinks), fmt.Sprint(len(n.CallbackIDs)))
-		}
+		n.Scope, n.CallbackIDs = engine.ScopeSelected, value(callbacks.texts("callback_ids", required))
 	default:
 		if kind != nil {
 			callbacks.add("type", "invalid_enum", "must be one of all, selected", "all|selected", shorten(*kind))
 		}
 	}
-	return n
+	return n, list
 }
 
 func updateOlderDestination(f *fields) engine.UpdateDestination {

@@ -71,6 +71,7 @@ type authConfigBody struct {
 	Metadata    json.RawMessage `json:"metadata"`
 	ToolFilter  toolFilterBody  `json:"tool_filter"`
 	Deployment  *previewBody    `json:"deployment"`
+	Preview     *previewBody    `json:"deployment_preview"` // the same, as the published clients call it
 	Credentials json.RawMessage `json:"credentials"`
 	AuthMethod  authMethodBody  `json:"auth_method"`
 	CreatedAt   timestamp       `json:"created_at"`
@@ -78,8 +79,9 @@ type authConfigBody struct {
 }
 
 func presentAuthConfig(a engine.AuthConfig) authConfigBody {
+	deployment := presentPreviewOrNull("provider.deployment", a.Deployment)
 	return authConfigBody{Object: "provider.auth_config", ID: a.ID, Type: "manual", Source: "manual", Status: a.Status, IsDefault: a.IsDefault, ProviderID: a.ProviderID,
 		Name: orNull(a.Name), Description: orNull(a.Description), Metadata: a.Metadata, ToolFilter: allowAll,
-		Deployment: presentPreviewOrNull("provider.deployment", a.Deployment), AuthMethod: presentAuthMethod(a.Method),
+		Deployment: deployment, Preview: deployment, AuthMethod: presentAuthMethod(a.Method),
 		CreatedAt: timestamp(a.CreatedAt), UpdatedAt: timestamp(a.UpdatedAt)}
 }

@@ -21,10 +21,16 @@ const (
 // Errors are collected, each with the name of its parameter. An empty value is the same as
 // none, and parameters that nobody asks for are ignored.
 type query struct {
-	plain map[string][]string            // name=value
-	many  map[string][]string            // name[]=value and name[0]=value
-	sub   map[string]map[string][]string // name[key]=value
+	given map[string]parameter
 	errs  []engine.FieldError
+}
+
+// parameter is what a name is given, by the forms in which it can be.
+type parameter struct {
+	plain  []string            // name=value
+	many   []string            // name[]=value and name[0]=value
+	sub    map[string][]string // name[key]=value
+	broken bool                // other brackets
 }
 
 // parseList reads a list's filter and page.
@@ -42,7 +48,7 @@ func parseQuery(raw string) (*query, error) {
 	if err != nil {
 		return nil, badRequest("invalid_query_string", "the query string is not well-formed: "+err.Error(), nil)
 	}
-	q := &query{plain: make(map[string][]string), many: make(map[string][]string), sub: make(map[string]map[string][]string)}
+	q := &query{given: make(map[string]parameter)}
 	for _, name := range slices.Sorted(maps.Keys(values)) { // so that errors come in the same order each time
 		given := slices.DeleteFunc(values[name], func(value string) bool { return value == "" })
 		if len(given) == 0 {
@@ -50,18 +56,21 @@ func parseQuery(raw string) (*query, error) {
 		}
 		base, key, bracketed := strings.Cut(name, "[")
 		key, closed := strings.CutSuffix(key, "]")
+		p := q.given[base]
 		switch {
 		case !bracketed:
-			q.plain[name] = given
-		case !closed:
+			p.plain = given
+		case !closed || strings.ContainsAny(key, "[]"):
+			p.broken = true
 		case strings.Trim(key, "0123456789") == "":
-			q.many[base] = append(q.many[base], given...)
+			p.many = append(p.many, given...)
 		default:
-			if q.sub[base] == nil {
-				q.sub[base] = make(map[string][]string)
+			if p.sub == nil {
+				p.sub = make(map[string][]string)
 			}
-			q.sub[base][key] = given
+			p.sub[key] = given
 		}
+		q.given[base] = p
 	}
 	return q, nil
 }
@@ -74,11 +83,15 @@ func (q *query) add(code, message, expected, received string, path ...string) {
 
 // one is the value of a parameter that can be given once; "" if it is not.
 func (q *query) one(name string) string {
-	given := q.plain[name]
-	if len(given) == 0 || !q.once(given, name) {
+	p := q.given[name]
+	if p.many != nil || p.sub != nil || p.broken {
+		q.add("invalid_type", "must be given as "+name+"=VALUE", "string", "", name)
 		return ""
 	}
-	return given[0]
+	if len(p.plain) == 0 || !q.once(p.plain, name) {
+		return ""
+	}
+	return p.plain[0]
 }
 
 func (q *query) once(given []string, path ...string) bool {
@@ -91,13 +104,17 @@ func (q *query) once(given []string, path ...string) bool {
 // all is every value of a filter. A single value in brackets is the list that Go's client
 // writes; name[]=value takes one that only looks like it.
 func (q *query) all(name string) []string {
-	values := q.plain[name]
+	p := q.given[name]
+	if p.sub != nil || p.broken {
+		q.add("invalid_type", "must be given as "+name+"=VALUE or "+name+"[]=VALUE", "array", "", name)
+	}
+	values := p.plain
 	if len(values) == 1 {
 		if list, ok := between(values[0], "[", "]"); ok {
 			values = strings.Fields(list)
 		}
 	}
-	return slices.Concat(values, q.many[name])
+	return slices.Concat(values, p.many)
 }
 
 // anyOf is every value of a filter that knows only some.
@@ -113,13 +130,17 @@ func (q *query) anyOf(name string, known ...string) []string {
 
 // during is a range of time, with both ends excluded.
 func (q *query) during(name string) (r engine.Range) {
-	ends := q.sub[name]
-	if text := q.one(name); text != "" {
-		list, ok := between(text, "map[", "]")
-		if !ok {
-			q.add("invalid_type", "must be a range: "+name+"[gt] and "+name+"[lt]", "object", "string", name)
-			return r
-		}
+	p := q.given[name]
+	ends := p.sub
+	list, fromGo := "", false
+	if len(p.plain) == 1 {
+		list, fromGo = between(p.plain[0], "map[", "]")
+	}
+	if p.many != nil || p.broken || p.plain != nil && (!fromGo || ends != nil) {
+		q.add("invalid_type", "must be a range: "+name+"[gt] and "+name+"[lt]", "object", "", name)
+		return r
+	}
+	if fromGo {
 		ends = make(map[string][]string)
 		for _, end := range strings.Fields(list) {
 			key, at, _ := strings.Cut(end, ":")

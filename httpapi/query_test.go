@@ -5,10 +5,12 @@ import (
 	"math/big"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/callbackd/callbackd/engine"
 	"github.com/callbackd/callbackd/httpapi"
 )
 
@@ -48,7 +50,7 @@ func TestPages(t *testing.T) {
 		{"BeforeWinsOverCursor", "limit=2&before=" + d + "&cursor=" + cursor("after", d), []string{b, c}, true, true},
 		{"UnknownId", "after=dest_none", []string{}, false, false},
 		{"EmptyValuesAreNone", "limit=&order=&after=&before=&cursor=&status=", []string{a, b, c, d, f}, false, false},
-		{"UnknownParametersAreIgnored", "api-version=1&nonsense[a]=b&x[=1", []string{a, b, c, d, f}, false, false},
+		{"UnknownParametersAreIgnored", "api-version=1&nonsense[a]=b&x[=1&y[0][1]=2&id[a]=", []string{a, b, c, d, f}, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := e.with(t)
@@ -145,6 +147,8 @@ func testFiltersOfEveryList(t *testing.T, e *env) {
 		{"/callbacks-destinations", "callback_id=clb_none", 0},
 		{"/providers", "id=crm", 1},
 		{"/providers", "id=none", 0},
+		{"/providers", "id=crm&status=active", 1},
+		{"/providers", "status=archived", 0},
 		{"/provider-versions", "provider_id=crm", 1},
 		{"/provider-specifications", "provider_id=none", 0},
 		{"/provider-triggers", "provider_id=crm&provider_version_id=" + version + "&provider_deployment_id=" + s.deployment, 2},
@@ -157,6 +161,36 @@ func testFiltersOfEveryList(t *testing.T, e *env) {
 	} {
 		if got := e.must("GET", tt.path+"?"+tt.query, "").ids(); len(got) != tt.want {
 			t.Errorf("%s?%s: %d items, want %d", tt.path, tt.query, len(got), tt.want)
+		}
+	}
+}
+
+func TestArchivedProvidersAreListedWhenAskedFor(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "test.db")
+	other := crm()
+	other.Key = "other"
+	for _, providers := range [][]engine.Provider{{crm(), other}, {other}} {
+		eng, err := engine.Open(t.Context(), engine.Options{Path: path, NoSync: true, Providers: providers})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := serve(t, eng)
+		gone := []string{}
+		if len(providers) == 1 {
+			gone = append(gone, e.id("GET", "/providers/crm", ""))
+		}
+		if got := e.must("GET", "/providers", "").ids(); len(got) != len(providers) || len(gone) > 0 && slices.Contains(got, gone[0]) {
+			t.Errorf("providers: %v", got)
+		}
+		if got := e.must("GET", "/providers?status=archived", "").ids(); !slices.Equal(got, gone) {
+			t.Errorf("archived providers: %v, want %v", got, gone)
+		}
+		if got := e.must("GET", "/providers?status=archived&status=active&id=crm", "").ids(); len(got) != 1 {
+			t.Errorf("of all statuses: %v", got)
+		}
+		if err := eng.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
@@ -194,6 +228,18 @@ func testQueryErrors(t *testing.T, e *env) {
 		{"cursor=" + cursor("after"), []string{"invalid_literal cursor"}},
 		{"cursor=" + cursor("after", ""), []string{"invalid_literal cursor"}},
 		{"cursor=" + cursor("after", "a", "b"), []string{"invalid_literal cursor"}},
+		{"id[a]=x", []string{"invalid_type id"}},
+		{"id[0][1]=x", []string{"invalid_type id"}},
+		{"id[0=x", []string{"invalid_type id"}},
+		{"id=a&id[0]=b&id[c]=d", []string{"invalid_type id"}},
+		{"status[a]=active", []string{"invalid_type status"}},
+		{"limit[]=5", []string{"invalid_type limit"}},
+		{"limit[a]=5", []string{"invalid_type limit"}},
+		{"order[0]=desc", []string{"invalid_type order"}},
+		{"after[]=a&before[x]=b&cursor[0]=c", []string{"invalid_type after", "invalid_type before", "invalid_type cursor"}},
+		{"created_at[]=x", []string{"invalid_type created_at"}},
+		{"created_at[gt][0]=2026-01-01T00:00:00Z", []string{"invalid_type created_at"}},
+		{"created_at=" + esc("map[gt:2026-01-01T00:00:00Z]") + "&created_at[lt]=2026-01-01T00:00:00Z", []string{"invalid_type created_at"}},
 		{"limit=0&order=up&status=x&cursor=x", []string{"invalid_enum status", "invalid_min limit", "invalid_enum order", "invalid_literal cursor"}},
 	} {
 		a := e.do("GET", "/callbacks?"+tt.query, "")

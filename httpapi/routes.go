@@ -56,7 +56,7 @@ var routes = []route{
 
 	// The older form of the same rows.
 	{http.MethodGet, "/callbacks-destinations", read, list((*engine.Engine).ListDestinations, olderDestinationFilter, presentOlderDestination)},
-	{http.MethodPost, "/callbacks-destinations", write, create((*engine.Engine).CreateDestination, newOlderDestination, presentOlderDestination)},
+	{http.MethodPost, "/callbacks-destinations", write, createOlderDestination},
 	{http.MethodGet, "/callbacks-destinations/:destination_id", read, one((*engine.Engine).Destination, presentOlderDestination)},
 	{http.MethodPatch, "/callbacks-destinations/:destination_id", write, change((*engine.Engine).UpdateDestination, updateOlderDestination, presentOlderDestination)},
 	{http.MethodDelete, "/callbacks-destinations/:destination_id", write, one((*engine.Engine).ArchiveDestination, presentOlderDestination)},
@@ -136,9 +136,9 @@ func listOf[F, T, P any](call func(*engine.Engine, context.Context, string, F, e
 }
 
 // create makes an object of the body.
-func create[N validator, T, P any](call func(*engine.Engine, context.Context, N) (T, error), decode func(*fields) N, present func(T) P) handler {
+func create[N, T, P any, I input[N]](call func(*engine.Engine, context.Context, N) (T, error), decode func(*fields) N, present func(T) P) handler {
 	return func(r *request) (any, error) {
-		n, err := parseBody(r, decode)
+		n, err := parseBody[N, I](r, decode)
 		if err != nil {
 			return nil, err
 		}
@@ -148,9 +148,9 @@ func create[N validator, T, P any](call func(*engine.Engine, context.Context, N)
 }
 
 // change applies the body to the object that the path names, or adds something to it.
-func change[N validator, T, P any](call func(*engine.Engine, context.Context, string, N) (T, error), decode func(*fields) N, present func(T) P) handler {
+func change[N, T, P any, I input[N]](call func(*engine.Engine, context.Context, string, N) (T, error), decode func(*fields) N, present func(T) P) handler {
 	return func(r *request) (any, error) {
-		n, err := parseBody(r, decode)
+		n, err := parseBody[N, I](r, decode)
 		if err != nil {
 			return nil, err
 		}

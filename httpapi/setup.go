@@ -19,6 +19,7 @@ func updateSetup(f *fields) engine.UpdateDetails {
 
 func newDeployment(f *fields) engine.NewDeployment {
 	n := engine.NewDeployment{Details: newDetails(f), Provider: value(f.word("provider_id", required))}
+	n.ConfigID = value(f.word("provider_config_id", 0))
 	if config, _ := f.nested("provider_config", 0); config != nil {
 		n.Config = &engine.NewConfigValue{Name: value(config.text("name", nullable)), Value: value(config.object("value", required))}
 	}
@@ -57,7 +58,9 @@ func authConfigFilter(q *query) engine.SetupFilter {
 	return f
 }
 
-func providerFilter(q *query) []string { return q.all("id") }
+func providerFilter(q *query) engine.ProviderFilter {
+	return engine.ProviderFilter{IDs: q.all("id"), Statuses: q.anyOf("status", "active", "archived", "deleted")}
+}
 
 func versionFilter(q *query) engine.CatalogFilter {
 	return engine.CatalogFilter{IDs: q.all("id"), Providers: q.all("provider_id")}

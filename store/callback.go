@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -55,11 +56,25 @@ type CallbackSets struct {
 	Triggers       *[]TriggerChoice
 }
 
-// CreateCallback makes a callback of an active deployment.
+// CreateCallback makes a callback of an active deployment. What its sets refer to in vain is
+// an InvalidReferencesError, also if there is no such deployment.
 func (s *Store) CreateCallback(ctx context.Context, now time.Time, deploymentID string, settings CallbackSettings, sets CallbackSets) (out Callback, err error) {
 	err = s.write(ctx, func(tx *tx) error {
-		deployment, d, err := tx.activeDeployment(deploymentID)
-		if err != nil {
+		deployment, d, missing := tx.activeDeployment(deploymentID)
+		wanted := sets
+		if missing == nil && sets.Triggers == nil {
+			current, err := currentTriggers(tx.ctx, tx.q, tx.conn, d.ProviderID)
+			if err != nil {
+				return err
+			}
+			all := make([]TriggerChoice, len(current))
+			for i, t := range current {
+				all[i].Trigger = t.ID
+			}
+			wanted.Triggers = &all
+		}
+		rows, err := resolveSets(tx.ctx, tx.q, tx.conn, d.ProviderID, wanted)
+		if err := cmp.Or(err, missing); err != nil {
 			return err
 		}
 		seq, err := tx.q.InsertCallback(tx.ctx, db.InsertCallbackParams{ID: tx.id(prefixCallback), DeploymentSeq: deployment, Name: settings.Name,
@@ -67,19 +82,7 @@ func (s *Store) CreateCallback(ctx context.Context, now time.Time, deploymentID 
 		if err != nil {
 			return err
 		}
-		var triggers []TriggerChoice
-		if sets.Triggers != nil {
-			triggers = *sets.Triggers
-		} else {
-			current, err := tx.currentTriggers(d.ProviderID)
-			if err != nil {
-				return err
-			}
-			for _, t := range current {
-				triggers = append(triggers, TriggerChoice{Trigger: t.ID})
-			}
-		}
-		if err := tx.setSets(ms(now), seq, d.ProviderID, &triggers, sets.DestinationIDs); err != nil {
+		if err := tx.setSets(ms(now), seq, wanted, rows); err != nil {
 			return err
 		}
 		out, err = loadOne(tx.ctx, []int64{seq}, "callback", "", s.callbackLoader(tx.q))
@@ -104,6 +107,10 @@ func (s *Store) UpdateCallback(ctx context.Context, now time.Time, id string, se
 		if err != nil {
 			return err
 		}
+		rows, err := resolveSets(tx.ctx, tx.q, tx.conn, old.Deployment.ProviderID, sets)
+		if err != nil {
+			return err
+		}
 		settings := CallbackSettings{Details: Details{Name: old.Name, Description: old.Description, Metadata: old.Metadata}, PollIntervalOverride: old.PollIntervalOverride}
 		change(&settings)
 		if err := tx.q.UpdateCallback(tx.ctx, db.UpdateCallbackParams{Seq: seq, Name: settings.Name, Description: settings.Description, Metadata: settings.Metadata,
@@ -115,7 +122,7 @@ func (s *Store) UpdateCallback(ctx context.Context, now time.Time, id string, se
 				return err
 			}
 		}
-		if err := tx.setSets(ms(now), seq, old.Deployment.ProviderID, sets.Triggers, sets.DestinationIDs); err != nil {
+		if err := tx.setSets(ms(now), seq, sets, rows); err != nil {
 			return err
 		}
 		out, err = loadOne(tx.ctx, []int64{seq}, "callback", id, s.callbackLoader(tx.q))
@@ -124,21 +131,108 @@ func (s *Store) UpdateCallback(ctx context.Context, now time.Time, id string, se
 	return out, err
 }
 
-func (tx *tx) currentTriggers(providerID string) ([]db.CurrentTriggersRow, error) {
-	provider, err := seqOf(tx.ctx, tx.conn, "provider", providerID)
+// CheckSets tells what a callback's sets refer to in vain, by an InvalidReferencesError, and
+// changes nothing. Without a provider's id nothing is told of triggers.
+func (s *Store) CheckSets(ctx context.Context, providerID string, sets CallbackSets) error {
+	_, err := resolveSets(ctx, s.read, s.readers, providerID, sets)
+	return err
+}
+
+// setRows are what a callback's sets refer to.
+type setRows struct {
+	triggers     []chosenTrigger
+	destinations []int64
+}
+
+type chosenTrigger struct {
+	db.CurrentTriggersRow
+	eventTypes []string
+}
+
+// resolveSets finds what sets refer to. The error names every reference that is in vain.
+func resolveSets(ctx context.Context, q *db.Queries, r rowReader, providerID string, sets CallbackSets) (rows setRows, err error) {
+	var wrong InvalidReferencesError
+	if sets.Triggers != nil && providerID != "" {
+		current, err := currentTriggers(ctx, q, r, providerID)
+		if err != nil {
+			return rows, err
+		}
+		chosen := make(map[int64]bool, len(*sets.Triggers))
+		for i, choice := range *sets.Triggers {
+			at, err := findTrigger(ctx, r, current, providerID, choice.Trigger)
+			if err != nil {
+				return rows, err
+			}
+			switch {
+			case at < 0:
+				wrong = append(wrong, Reference{Entity: "provider.trigger", ID: choice.Trigger, Index: i})
+			case chosen[current[at].Seq]: // the callback's list has it
+				wrong = append(wrong, Reference{Entity: "callback.provider_trigger", ID: choice.Trigger, Index: i})
+			default:
+				chosen[current[at].Seq] = true
+				rows.triggers = append(rows.triggers, chosenTrigger{current[at], choice.EventTypes})
+			}
+		}
+	}
+	if sets.DestinationIDs != nil {
+		for i, id := range *sets.DestinationIDs {
+			var seq int64
+			err := r.QueryRowContext(ctx, "SELECT seq FROM destination WHERE (id = ?1 OR (url = ?1 AND url GLOB 'func:*')) AND status <> 'archived'", id).Scan(&seq)
+			if errors.Is(err, sql.ErrNoRows) {
+				wrong = append(wrong, Reference{Entity: "callback.destination", ID: id, Index: i})
+				continue
+			}
+			if err != nil {
+				return rows, err
+			}
+			rows.destinations = append(rows.destinations, seq)
+		}
+	}
+	if wrong != nil {
+		return rows, wrong
+	}
+	return rows, nil
+}
+
+func currentTriggers(ctx context.Context, q *db.Queries, r rowReader, providerID string) ([]db.CurrentTriggersRow, error) {
+	provider, err := seqOf(ctx, r, "provider", providerID)
 	if err != nil {
 		return nil, err
 	}
-	return tx.q.CurrentTriggers(tx.ctx, provider)
+	return q.CurrentTriggers(ctx, provider)
+}
+
+// findTrigger finds a trigger among a provider's current ones by its id or key, or by the id
+// that it had in an older version, which a client may have kept. It is -1 if there is none.
+func findTrigger(ctx context.Context, r rowReader, current []db.CurrentTriggersRow, providerID, idOrKey string) (int, error) {
+	at := slices.IndexFunc(current, func(t db.CurrentTriggersRow) bool { return t.ID == idOrKey || t.Key == idOrKey })
+	if at >= 0 {
+		return at, nil
+	}
+	var key string
+	err := r.QueryRowContext(ctx, "SELECT t.key FROM provider_trigger AS t JOIN provider AS p ON p.seq = t.provider_seq WHERE t.id = ? AND p.id = ?", idOrKey, providerID).Scan(&key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return -1, nil
+	}
+	return slices.IndexFunc(current, func(t db.CurrentTriggersRow) bool { return t.Key == key }), err
+}
+
+// setSets changes those of a callback's sets that are given to the rows that they refer to.
+func (tx *tx) setSets(now, callback int64, sets CallbackSets, rows setRows) error {
+	if sets.Triggers != nil {
+		if err := tx.setTriggers(now, callback, rows.triggers); err != nil {
+			return err
+		}
+	}
+	if sets.DestinationIDs != nil {
+		return tx.setDestinations(callback, rows.destinations)
+	}
+	return nil
 }
 
 // setTriggers makes a callback watch just these triggers, at its instances too.
-func (tx *tx) setTriggers(now, callback int64, providerID string, choices []TriggerChoice) error {
+func (tx *tx) setTriggers(now, callback int64, triggers []chosenTrigger) error {
 	clear(tx.w.routings)
-	current, err := tx.currentTriggers(providerID)
-	if err != nil {
-		return err
-	}
 	have, err := tx.q.CallbackTriggers(tx.ctx, seqsJSON([]int64{callback}))
 	if err != nil {
 		return err
@@ -147,25 +241,16 @@ func (tx *tx) setTriggers(now, callback int64, providerID string, choices []Trig
 	if err != nil {
 		return err
 	}
-	chosen := make(map[int64]bool, len(choices))
-	var wrong InvalidReferencesError
-	for i, choice := range choices {
-		at := slices.IndexFunc(current, func(t db.CurrentTriggersRow) bool { return t.ID == choice.Trigger || t.Key == choice.Trigger })
-		if at < 0 || chosen[current[at].Seq] {
-			wrong = append(wrong, Reference{Entity: "provider.trigger", ID: choice.Trigger, Index: i})
-			continue
-		}
-		t := current[at]
-		chosen[t.Seq] = true
+	for _, t := range triggers {
 		if slices.ContainsFunc(have, func(h db.CallbackTriggersRow) bool { return h.ProviderTriggerSeq == t.Seq }) {
-			err = tx.q.UpdateCallbackTrigger(tx.ctx, db.UpdateCallbackTriggerParams{CallbackSeq: callback, ProviderTriggerSeq: t.Seq, EventTypes: stringList(choice.EventTypes)})
+			err = tx.q.UpdateCallbackTrigger(tx.ctx, db.UpdateCallbackTriggerParams{CallbackSeq: callback, ProviderTriggerSeq: t.Seq, EventTypes: stringList(t.eventTypes)})
 			if err != nil {
 				return err
 			}
 			continue
 		}
 		if err := tx.q.InsertCallbackTrigger(tx.ctx, db.InsertCallbackTriggerParams{ID: tx.id(prefixCallbackTrigger), CallbackSeq: callback, ProviderTriggerSeq: t.Seq,
-			EventTypes: stringList(choice.EventTypes), Now: now}); err != nil {
+			EventTypes: stringList(t.eventTypes), Now: now}); err != nil {
 			return err
 		}
 		for _, instance := range instances {
@@ -174,11 +259,8 @@ func (tx *tx) setTriggers(now, callback int64, providerID string, choices []Trig
 			}
 		}
 	}
-	if wrong != nil {
-		return wrong
-	}
 	for _, h := range have {
-		if chosen[h.ProviderTriggerSeq] {
+		if slices.ContainsFunc(triggers, func(t chosenTrigger) bool { return t.Seq == h.ProviderTriggerSeq }) {
 			continue
 		}
 		if err := tx.q.DeleteCallbackTrigger(tx.ctx, callback, h.ProviderTriggerSeq); err != nil {
@@ -192,54 +274,15 @@ func (tx *tx) setTriggers(now, callback int64, providerID string, choices []Trig
 }
 
 // setDestinations links a callback to just these destinations.
-func (tx *tx) setDestinations(callback int64, ids []string) error {
+func (tx *tx) setDestinations(callback int64, destinations []int64) error {
 	clear(tx.w.routings)
 	if err := tx.q.UnlinkDestinations(tx.ctx, callback); err != nil {
 		return err
 	}
-	var wrong InvalidReferencesError
-	for i, id := range ids {
-		var seq int64
-		err := tx.conn.QueryRowContext(tx.ctx, "SELECT seq FROM destination WHERE (id = ?1 OR (url = ?1 AND url GLOB 'func:*')) AND status <> 'archived'", id).Scan(&seq)
-		if errors.Is(err, sql.ErrNoRows) {
-			wrong = append(wrong, Reference{Entity: "callback.destination", ID: id, Index: i})
-			continue
-		}
-		if err != nil {
-			return err
-		}
+	for _, seq := range destinations {
 		if err := tx.q.LinkDestination(tx.ctx, callback, seq); err != nil {
 			return err
 		}
-	}
-	if wrong != nil {
-		return wrong
-	}
-	return nil
-}
-
-// setSets changes a callback's sets, and tells of every reference that cannot be used.
-func (tx *tx) setSets(now, callback int64, providerID string, triggers *[]TriggerChoice, destinations *[]string) error {
-	var all InvalidReferencesError
-	collect := func(err error) error {
-		if wrong, ok := errors.AsType[InvalidReferencesError](err); ok {
-			all = append(all, wrong...)
-			return nil
-		}
-		return err
-	}
-	if triggers != nil {
-		if err := collect(tx.setTriggers(now, callback, providerID, *triggers)); err != nil {
-			return err
-		}
-	}
-	if destinations != nil {
-		if err := collect(tx.setDestinations(callback, *destinations)); err != nil {
-			return err
-		}
-	}
-	if all != nil {
-		return all
 	}
 	return nil
 }

@@ -86,6 +86,54 @@ func TestCallback(t *testing.T) {
 		notFound(t, err, "provider.deployment", f.deployment.ID)
 	})
 
+	t.Run("TellsOfEveryReferenceAtOnceAndChangesNothing", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t)
+		sets := triggerSet("none", "made", f.callback.Triggers[0].TriggerID)
+		sets.DestinationIDs = &[]string{f.destination.ID, "dest_none"}
+		destination := store.Reference{Entity: "callback.destination", ID: "dest_none", Index: 1}
+		want := store.InvalidReferencesError{{Entity: "provider.trigger", ID: "none"},
+			{Entity: "callback.provider_trigger", ID: f.callback.Triggers[0].TriggerID, Index: 2}, destination}
+		equal(t, "sets", f.CheckSets(t.Context(), f.provider.ID, sets), want)
+		equal(t, "sets of an unknown provider", f.CheckSets(t.Context(), "", sets), store.InvalidReferencesError{destination})
+		_, err := f.CreateCallback(t.Context(), day, "pde_none", store.CallbackSettings{}, sets)
+		equal(t, "sets of an unknown deployment", err, store.InvalidReferencesError{destination})
+		_, err = f.update(sets, nil)
+		equal(t, "sets of a change", err, want)
+		check(t, f.CheckSets(t.Context(), f.provider.ID, triggerSet("gone")))
+		equal(t, "callbacks of a destination", f.CheckCallbacks(t.Context(), []string{f.callback.ID, "clb_none"}),
+			store.InvalidReferencesError{{Entity: "callback", ID: "clb_none", Index: 1}})
+		check(t, f.CheckCallbacks(t.Context(), []string{f.callback.ID}))
+		equal(t, "callback", must(f.Callback(t.Context(), f.callback.ID))(t), f.callback)
+		equal(t, "callbacks", len(must(f.ListCallbacks(t.Context(), store.CallbackFilter{}, store.Page{}))(t).Items), 1)
+	})
+
+	t.Run("TakesTheIdThatATriggerHadInAnOlderVersion", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t)
+		other := declaration()
+		other.Identifier = "other"
+		changed := declaration()
+		changed.Triggers = changed.Triggers[:1]
+		changed.Triggers[0].Name = "Made anew"
+		f.sync(changed, other)
+		made, gone := f.callback.Triggers[0].TriggerID, f.callback.Triggers[1].TriggerID
+		c := must(f.update(triggerSet(made), nil))(t)
+		equal(t, "trigger", c.Triggers[0].TriggerKey+" "+c.Triggers[0].TriggerName, "made Made anew")
+		equal(t, "the id is the new one", c.Triggers[0].TriggerID != made, true)
+		equal(t, "the link is the old one", c.Triggers[0].ID, f.callback.Triggers[0].ID)
+		equal(t, "due", f.due(), []string{"made"})
+		created := must(f.CreateCallback(t.Context(), day, f.deployment.ID, store.CallbackSettings{}, triggerSet(made)))(t)
+		equal(t, "new callback's trigger", created.Triggers[0].TriggerID, c.Triggers[0].TriggerID)
+		_, err := f.update(triggerSet("made", made), nil)
+		equal(t, "twice", err, store.InvalidReferencesError{{Entity: "callback.provider_trigger", ID: made, Index: 1}})
+		_, err = f.update(triggerSet(gone), nil)
+		invalidReference(t, err, 0)
+		foreign := must(f.ListTriggers(t.Context(), store.CatalogFilter{Providers: []string{"other"}}, store.Page{}))(t).Items[0].ID
+		_, err = f.update(triggerSet(foreign), nil)
+		invalidReference(t, err, 0)
+	})
+
 	t.Run("ASetThatIsReplacedKeepsWhatStays", func(t *testing.T) {
 		t.Parallel()
 		f := shared.fresh(t)
@@ -208,7 +256,7 @@ func TestInstance(t *testing.T) {
 		t.Parallel()
 		f := setup(t)
 		ctx := t.Context()
-		elsewhere := must(f.CreateDeployment(ctx, day, f.provider, store.Details{}, new(f.newConfig("foreign"))))(t).DefaultConfig.ID
+		elsewhere := must(f.CreateDeployment(ctx, day, store.NewDeployment{ProviderID: f.provider.ID, Config: new(f.newConfig("foreign"))}))(t).DefaultConfig.ID
 		other := declaration()
 		other.Identifier = "other"
 		f.sync(declaration(), other)

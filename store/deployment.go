@@ -69,26 +69,39 @@ func (f SetupFilter) selection(table string) *selection {
 		during("created_at", f.Created).during("updated_at", f.Updated)
 }
 
-// CreateDeployment takes a provider (id or identifier) into use; with a config value,
-// its default config is made with it. The value must be valid; spec says for which
-// specification.
-func (s *Store) CreateDeployment(ctx context.Context, now time.Time, provider Provider, d Details, config *NewConfig) (out Deployment, err error) {
+// NewDeployment is a deployment to be made.
+type NewDeployment struct {
+	Details
+	ProviderID string
+	Config     *NewConfig // its default config, made with it; its value must be valid. nil: none
+	ConfigID   string     // instead: a config that there is, of the same provider; "": none
+}
+
+// CreateDeployment takes a provider into use.
+func (s *Store) CreateDeployment(ctx context.Context, now time.Time, n NewDeployment) (out Deployment, err error) {
 	err = s.write(ctx, func(tx *tx) error {
-		providerSeq, err := seqOf(tx.ctx, tx.conn, "provider", provider.ID)
+		provider, err := seqOf(tx.ctx, tx.conn, "provider", n.ProviderID)
 		if err != nil {
-			return notFound(err, "provider", provider.ID)
+			return notFound(err, "provider", n.ProviderID)
 		}
-		seq, err := tx.q.InsertDeployment(tx.ctx, db.InsertDeploymentParams{ID: tx.id(prefixDeployment), ProviderSeq: providerSeq,
-			Name: d.Name, Description: d.Description, Metadata: d.Metadata, Now: ms(now)})
+		seq, err := tx.q.InsertDeployment(tx.ctx, db.InsertDeploymentParams{ID: tx.id(prefixDeployment), ProviderSeq: provider,
+			Name: n.Name, Description: n.Description, Metadata: n.Metadata, Now: ms(now)})
 		if err != nil {
 			return err
 		}
-		if config != nil {
-			configSeq, err := tx.insertConfig(ms(now), *config, providerSeq, &seq, true)
-			if err != nil {
-				return err
-			}
-			if err := tx.q.SetDefaultConfig(tx.ctx, &configSeq, seq); err != nil {
+		var config int64
+		switch {
+		case n.Config != nil:
+			config, err = tx.insertConfig(ms(now), *n.Config, provider, &seq, true)
+		case n.ConfigID != "":
+			config, err = seqOf(tx.ctx, tx.conn, "provider_config", n.ConfigID)
+			err = notFound(err, "provider.config", n.ConfigID)
+		}
+		if err != nil {
+			return err
+		}
+		if config != 0 {
+			if err := tx.q.SetDefaultConfig(tx.ctx, &config, seq); err != nil {
 				return err
 			}
 		}
@@ -154,6 +167,9 @@ func loadDeployments(ctx context.Context, q *db.Queries, seqs []int64) ([]Deploy
 	return inOrder(seqs, rows, func(r *db.DeploymentsBySeqRow) int64 { return r.ProviderDeployment.Seq }, func(r *db.DeploymentsBySeqRow) (Deployment, error) {
 		d := r.ProviderDeployment
 		config, err := previewOf(ctx, d.DefaultConfigSeq, configPreview(q))
+		if config != nil {
+			config.IsDefault = true // of this deployment, also if it was made before it
+		}
 		return Deployment{ProviderIdentifier: r.ProviderIdentifier, Status: d.Status, DefaultConfig: config,
 			Preview: Preview{ID: d.ID, IsDefault: d.IsDefault == 1, Name: d.Name, Description: d.Description, Metadata: d.Metadata, ProviderID: r.ProviderID,
 				CreatedAt: fromMS(d.CreatedAt), UpdatedAt: fromMS(d.UpdatedAt)}}, err

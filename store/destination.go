@@ -93,24 +93,43 @@ func (tx *tx) insertDestination(now int64, n NewDestination) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	callbacks, err := resolveCallbacks(tx.ctx, tx.q, n.CallbackIDs)
+	if err != nil {
+		return 0, err
+	}
+	for _, callback := range callbacks {
+		if err := tx.q.LinkDestination(tx.ctx, callback, seq); err != nil {
+			return 0, err
+		}
+	}
+	return seq, nil
+}
+
+// CheckCallbacks tells which ids are of no active callback, by an InvalidReferencesError,
+// and changes nothing.
+func (s *Store) CheckCallbacks(ctx context.Context, ids []string) error {
+	_, err := resolveCallbacks(ctx, s.read, ids)
+	return err
+}
+
+// resolveCallbacks finds active callbacks. The error names every id that is of none.
+func resolveCallbacks(ctx context.Context, q *db.Queries, ids []string) (seqs []int64, err error) {
 	var wrong InvalidReferencesError
-	for i, callback := range n.CallbackIDs {
-		row, err := tx.q.CallbackSeq(tx.ctx, callback)
+	for i, id := range ids {
+		row, err := q.CallbackSeq(ctx, id)
 		if errors.Is(err, sql.ErrNoRows) || err == nil && row.Status != "active" {
-			wrong = append(wrong, Reference{Entity: "callback", ID: callback, Index: i})
+			wrong = append(wrong, Reference{Entity: "callback", ID: id, Index: i})
 			continue
 		}
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		if err := tx.q.LinkDestination(tx.ctx, row.Seq, seq); err != nil {
-			return 0, err
-		}
+		seqs = append(seqs, row.Seq)
 	}
 	if wrong != nil {
-		return 0, wrong
+		return nil, wrong
 	}
-	return seq, nil
+	return seqs, nil
 }
 
 // UpdateDestination changes a destination that is not archived. change sees the present

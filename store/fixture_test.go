@@ -42,7 +42,7 @@ func setup(t testing.TB) *fixture {
 	f.Store = open(t, f.path)
 	f.sync(declaration())
 	f.provider = must(f.Provider(t.Context(), "acme"))(t)
-	f.deployment = must(f.CreateDeployment(t.Context(), day, f.provider, store.Details{Name: "ours"}, new(f.newConfig("default"))))(t)
+	f.deployment = must(f.CreateDeployment(t.Context(), day, store.NewDeployment{Details: store.Details{Name: "ours"}, ProviderID: f.provider.ID, Config: new(f.newConfig("default"))}))(t)
 	f.config = must(f.CreateConfig(t.Context(), day, f.newConfig("config")))(t)
 	f.authConfig = must(f.CreateAuthConfig(t.Context(), day, f.newAuthConfig()))(t)
 	f.destination = f.newDestination(store.ScopeSelected, nil)

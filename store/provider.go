@@ -210,18 +210,24 @@ func (tx *tx) insertSpecification(now, provider int64, d ProviderDeclaration, di
 
 func (tx *tx) id(prefix string) string { return tx.w.s.ids.next(prefix) }
 
-// ListProviders lists providers; ids may also be identifiers.
-func (s *Store) ListProviders(ctx context.Context, ids []string, p Page) (List[Provider], error) {
-	sel := selectFrom("provider")
-	if len(ids) > 0 {
-		sel.and("(t.id IN (SELECT value FROM json_each(?)) OR t.identifier IN (SELECT value FROM json_each(?)))", jsonText(ids), jsonText(ids))
+// ProviderFilter narrows the list of providers.
+type ProviderFilter struct {
+	IDs      []string // ids or identifiers
+	Statuses []string // default: active
+}
+
+// ListProviders lists providers.
+func (s *Store) ListProviders(ctx context.Context, f ProviderFilter, p Page) (List[Provider], error) {
+	sel := selectFrom("provider").statuses(f.Statuses, "active")
+	if len(f.IDs) > 0 {
+		sel.and("(t.id IN (SELECT value FROM json_each(?)) OR t.identifier IN (SELECT value FROM json_each(?)))", jsonText(f.IDs), jsonText(f.IDs))
 	}
 	return list(ctx, s, sel, p, loader(s.read, loadProviders))
 }
 
-// Provider finds one by its id or identifier.
+// Provider finds one by its id or identifier, archived or not.
 func (s *Store) Provider(ctx context.Context, id string) (Provider, error) {
-	l, err := s.ListProviders(ctx, []string{id}, Page{Limit: 1})
+	l, err := s.ListProviders(ctx, ProviderFilter{IDs: []string{id}, Statuses: []string{"active", "archived"}}, Page{Limit: 1})
 	if err == nil && len(l.Items) == 0 {
 		err = &NotFoundError{Entity: "provider", ID: id}
 	}

@@ -16,8 +16,19 @@ func TestSetup(t *testing.T) {
 		f := setup(t)
 		equal(t, "deployment", f.deployment.DefaultConfig.Name, "default")
 		equal(t, "config", must(f.Config(t.Context(), f.deployment.DefaultConfig.ID))(t).Deployment.ID, f.deployment.ID)
-		second := must(f.CreateDeployment(t.Context(), day, f.provider, store.Details{}, nil))(t)
+		second := must(f.CreateDeployment(t.Context(), day, store.NewDeployment{ProviderID: f.provider.ID}))(t)
 		equal(t, "which deployments are default", []bool{f.deployment.IsDefault, second.IsDefault, second.DefaultConfig != nil}, []bool{true, false, false})
+	})
+
+	t.Run("ADeploymentCanHaveADefaultConfigThatThereIs", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t)
+		d := must(f.CreateDeployment(t.Context(), day, store.NewDeployment{ProviderID: f.provider.ID, ConfigID: f.config.ID}))(t)
+		equal(t, "default config", []any{d.DefaultConfig.ID, d.DefaultConfig.IsDefault}, []any{f.config.ID, true})
+		equal(t, "deployment", must(f.Deployment(t.Context(), d.ID))(t).DefaultConfig.ID, f.config.ID)
+		equal(t, "the config stays one of all deployments", must(f.Config(t.Context(), f.config.ID))(t).Deployment == nil, true)
+		_, err := f.CreateDeployment(t.Context(), day, store.NewDeployment{ProviderID: f.provider.ID, ConfigID: "pcf_none"})
+		notFound(t, err, "provider.config", "pcf_none")
 	})
 
 	t.Run("DetailsCanBeChangedUntilItIsArchived", func(t *testing.T) {
