@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -34,6 +36,7 @@ type result struct {
 // endpoint is a destination made ready for attempts.
 type endpoint struct {
 	Destination
+	target *url.URL // nil: a function
 	signer *signature.Signer
 }
 
@@ -42,18 +45,22 @@ func newEndpoint(d Destination) (*endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("destination %s: %w", d.ID, err)
 	}
-	return &endpoint{Destination: d, signer: signer}, nil
+	p := &endpoint{Destination: d, signer: signer}
+	if !isFunction(d.URL) {
+		if p.target, err = url.Parse(d.URL); err != nil {
+			return nil, fmt.Errorf("destination %s: %w", d.ID, err)
+		}
+	}
+	return p, nil
 }
 
 // post makes one attempt over HTTP. at is the attempt's time by the engine's clock.
 func (e *Engine) post(ctx context.Context, p *endpoint, d store.Delivery, attempt int, at time.Time) (r result) {
 	body := payload(d)
-	req, err := http.NewRequestWithContext(ctx, p.Method, p.URL, bytes.NewReader(body))
-	if err != nil {
-		return result{failure: &Failure{Code: outbound.FailureNetwork, Message: shorten(err.Error())}}
-	}
-	setHeaders(req.Header, p.Headers, p.signer, p.WebhookID, d, attempt, at, body)
-	resp, err := e.deliveries.Do(req)
+	h := make(http.Header, 16)
+	setHeaders(h, p.Headers, p.signer, p.WebhookID, d, attempt, at, body)
+	req := (&http.Request{Method: p.Method, URL: p.target, Header: h, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body))}).WithContext(ctx)
+	resp, err := e.deliveries.RoundTrip(req)
 	if err != nil {
 		return result{failure: &Failure{Code: outbound.Classify(err), Message: shorten(rootMessage(err))}}
 	}
@@ -88,19 +95,13 @@ func (r *result) judge(status int, h http.Header, now time.Time) {
 	}
 }
 
-// rootMessage is an error's text without the method and URL that net/http puts in front:
-// whoever reads it knows them.
+// rootMessage is an error's text in words that mean something to whoever runs the destination.
 func rootMessage(err error) string {
-	type urlError interface {
-		error
-		Timeout() bool
-		Unwrap() error
-	}
-	if u, ok := err.(urlError); ok {
-		if errors.Is(err, context.DeadlineExceeded) {
-			return "no complete answer in time"
-		}
-		return u.Unwrap().Error()
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no complete answer in time"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed before the answer was complete"
 	}
 	return err.Error()
 }

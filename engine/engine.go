@@ -40,7 +40,7 @@ type Engine struct {
 	store      *store.Store
 	providers  map[string]*declared
 	functions  map[string]Function // by URL
-	deliveries *http.Client
+	deliveries http.RoundTripper
 	polls      *http.Client
 	options    Options
 	log        *slog.Logger

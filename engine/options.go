@@ -48,8 +48,8 @@ type Options struct {
 	Now func() time.Time
 	// Random jitters polls and retries, with numbers in [0, 1); nil: math/rand.
 	Random func() float64
-	// HTTPClient replaces the guarded client of deliveries and polls; for tests. nil: the
-	// guarded one.
+	// HTTPClient replaces the guarded client of polls, and its Transport that of deliveries;
+	// for tests. nil: the guarded ones.
 	HTTPClient *http.Client
 }
 
@@ -87,13 +87,13 @@ func (o Options) validate() error {
 	return nil
 }
 
-// clients are the guarded ways out: deliveries take bodies as they are, polls may be
-// answered compressed.
-func (o Options) clients() (deliveries, polls *http.Client) {
+// clients are the guarded ways out: a delivery is one plain request, sent once; polls may
+// be answered compressed and over HTTP/2.
+func (o Options) clients() (deliveries http.RoundTripper, polls *http.Client) {
 	if o.HTTPClient != nil {
-		return o.HTTPClient, o.HTTPClient
+		return o.HTTPClient.Transport, o.HTTPClient
 	}
-	return outbound.NewClient(outbound.Options{AllowPrivate: o.AllowPrivateNetworks}),
+	return outbound.NewTransport(o.AllowPrivateNetworks, nil),
 		outbound.NewClient(outbound.Options{AllowPrivate: o.AllowPrivateNetworks, Gzip: true})
 }
 

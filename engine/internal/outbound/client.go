@@ -34,10 +34,7 @@ type Options struct {
 //
 // It is safe for concurrent use and keeps connections: make one and share it.
 func NewClient(o Options) *http.Client {
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Resolver: o.Resolver}
-	if !o.AllowPrivate {
-		dialer.Control = refuseBlocked
-	}
+	dialer := newDialer(o.AllowPrivate, o.Resolver)
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		// Not a clone of http.DefaultTransport: a program that embeds the engine may have
@@ -56,4 +53,12 @@ func NewClient(o Options) *http.Client {
 			HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 		},
 	}
+}
+
+func newDialer(allowPrivate bool, resolver *net.Resolver) *net.Dialer {
+	d := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Resolver: resolver}
+	if !allowPrivate {
+		d.Control = refuseBlocked
+	}
+	return d
 }
