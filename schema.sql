@@ -329,7 +329,6 @@ CREATE TABLE notification (
   status          TEXT NOT NULL CHECK (status = 'pending' OR status = 'retrying' OR status = 'delivered' OR status = 'failed'),
   attempt_count   INTEGER NOT NULL,
   next_attempt_at INTEGER,
-  last_attempt_at INTEGER,
   error_code      TEXT,
   error_message   TEXT,
   created_at      INTEGER NOT NULL,

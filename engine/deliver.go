@@ -107,7 +107,7 @@ func (d *deliverer) offer(deliveries []store.Delivery) {
 		// Between their commit and now, the reader may have found them, and they may have been
 		// delivered even: then they are the reader's. And what waits in the table goes first.
 		if n.Seq <= d.lastRead || l.behind(now) || l.ended || !l.push(n) {
-			l.lookAt(n.CreatedAt)
+			l.lookAt(now)
 			d.due.place(l)
 			wake = true
 			continue

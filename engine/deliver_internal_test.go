@@ -48,10 +48,11 @@ func TestLateOfferIsNotDeliveredTwice(t *testing.T) {
 	var calls atomic.Int64
 	f := Function{Name: "f", Handle: func(context.Context, Message) error { calls.Add(1); return nil }}
 	inside(t, f, func(t *testing.T, e *Engine, callback string) {
-		p, err := e.store.Publish(context.Background(), e.now(), callback, store.NewEvent{Type: "x", Output: json.RawMessage(`{}`)})
+		published, err := e.store.Publish(context.Background(), e.now(), callback, store.NewEvent{Type: "x", Output: json.RawMessage(`{}`)})
 		if err != nil {
 			t.Fatal(err)
 		}
+		p := published[0]
 		d := e.deliverer
 		d.mu.Lock()
 		l := d.lane(p.Deliveries[0].DestinationSeq)

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"strconv"
 
 	"github.com/callbackd/callbackd/store"
 )
@@ -38,35 +40,76 @@ func (n NewEvent) check() *checker {
 	return c
 }
 
-// Publish accepts an event for a callback's destinations. When it returns nil, the event and
-// its notifications are on the disk. A source id that was published to this callback
-// before changes nothing, and is no error. When ctx ends before the event is being written,
-// nothing is stored and ctx's error returned.
-func (e *Engine) Publish(ctx context.Context, callbackID string, n NewEvent) error {
-	_, err := e.publish(ctx, callbackID, n)
+// Publish accepts events, at most 100, for a callback's destinations: all of them or none.
+// When it returns nil, they and their notifications are on the disk. A source id that was
+// published to this callback before changes nothing, and is no error. When ctx ends before
+// the events are being written, nothing is stored and ctx's error returned.
+func (e *Engine) Publish(ctx context.Context, callbackID string, events ...NewEvent) error {
+	if len(events) == 1 {
+		_, err := e.PublishEvent(ctx, callbackID, events[0])
+		return err
+	}
+	_, err := e.PublishEvents(ctx, callbackID, NewEvents{Events: events})
 	return err
 }
 
 // PublishEvent is Publish, and returns the event: the first one, for a source id that was
 // published before.
 func (e *Engine) PublishEvent(ctx context.Context, callbackID string, n NewEvent) (Event, error) {
-	id, err := e.publish(ctx, callbackID, n)
+	if err := n.check().err(); err != nil {
+		return Event{}, err
+	}
+	stored, err := e.publish(ctx, callbackID, n)
 	if err != nil {
 		return Event{}, err
 	}
-	return e.Event(ctx, callbackID, id)
+	return stored[0], nil
 }
 
-func (e *Engine) publish(ctx context.Context, callbackID string, n NewEvent) (id string, err error) {
+// NewEvents are events of your own that are published together.
+type NewEvents struct {
+	Faults
+	Events []NewEvent // at most 100
+}
+
+func (n NewEvents) check() *checker {
+	c := n.Faults.check()
+	if len(n.Events) > maxList {
+		c.add("invalid_max", fmt.Sprintf("must have at most %d entries", maxList), "events")
+		return c
+	}
+	for i, event := range n.Events {
+		for _, f := range event.check().fields {
+			f.Path = append([]string{"events", strconv.Itoa(i)}, f.Path...)
+			c.put(f)
+		}
+	}
+	return c
+}
+
+// PublishEvents is Publish, and returns the events, in their order.
+func (e *Engine) PublishEvents(ctx context.Context, callbackID string, n NewEvents) ([]Event, error) {
 	if err := n.check().err(); err != nil {
-		return "", err
+		return nil, err
 	}
-	p, err := e.store.Publish(ctx, e.now(), callbackID, store.NewEvent{Type: n.Type, SourceID: n.SourceID, Input: nullable(n.Input), Output: compact(n.Output)})
+	return e.publish(ctx, callbackID, n.Events...)
+}
+
+func (e *Engine) publish(ctx context.Context, callbackID string, events ...NewEvent) ([]Event, error) {
+	rows := make([]store.NewEvent, len(events))
+	for i, n := range events {
+		rows[i] = store.NewEvent{Type: n.Type, SourceID: n.SourceID, Input: nullable(n.Input), Output: compact(n.Output)}
+	}
+	published, err := e.store.Publish(ctx, e.now(), callbackID, rows...)
 	if err != nil {
-		return "", wrap(err)
+		return nil, wrap(err)
 	}
-	e.deliverer.offer(p.Deliveries)
-	return p.EventID, nil
+	stored := make([]Event, len(published))
+	for i, p := range published {
+		stored[i] = p.Event
+		e.deliverer.offer(p.Deliveries)
+	}
+	return stored, nil
 }
 
 // ListEvents lists a callback's events.

@@ -77,15 +77,17 @@ func setHeaders(h http.Header, own map[string]string, signer *signature.Signer, 
 	for name, value := range own {
 		h.Set(name, value)
 	}
-	h.Set("Content-Type", "application/json")
-	h.Set("User-Agent", "callbackd/"+Version)
-	h.Set(headerWebhookID, webhookID)
-	h.Set(headerNotificationID, d.NotificationID)
-	h.Set(headerEventID, d.EventID)
-	h.Set(headerAttempt, strconv.Itoa(attempt))
-	h.Set(headerVersion, payloadVersion)
-	signer.Sign(h, d.NotificationID, at, body)
+	values := [...]string{"application/json", "callbackd/" + Version, webhookID, d.NotificationID, d.EventID, strconv.Itoa(attempt), payloadVersion,
+		d.NotificationID, strconv.FormatInt(at.Unix(), 10), signer.Standard(d.NotificationID, at, body), signer.Metorial(at, body)}
+	for i, name := range attemptHeaders {
+		h[name] = values[i : i+1 : i+1]
+	}
 }
+
+// attemptHeaders are in the form in which [http.Header] has its keys.
+var attemptHeaders = [...]string{"Content-Type", "User-Agent", headerWebhookID, headerNotificationID, headerEventID, headerAttempt, headerVersion,
+	http.CanonicalHeaderKey(signature.HeaderID), http.CanonicalHeaderKey(signature.HeaderTimestamp),
+	http.CanonicalHeaderKey(signature.HeaderSignature), http.CanonicalHeaderKey(signature.HeaderMetorial)}
 
 // ownHeader tells whether a header is ours to set, or the protocol's.
 func ownHeader(name string) bool {

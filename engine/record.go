@@ -136,7 +136,7 @@ func (r *recorder) retry(work context.Context, write func() error) bool {
 // logAttempt is the one record of an attempt. A destination's failure is an expected outcome,
 // and no error of ours.
 func (e *Engine) logAttempt(ctx context.Context, n store.Delivery, p *endpoint, o store.Outcome) {
-	level, text := slog.LevelInfo, "delivered"
+	level, text := slog.LevelDebug, "delivered"
 	if o.Attempt.Failure != nil {
 		level, text = slog.LevelWarn, "delivery failed, will be tried again"
 		if o.NextAttemptAt.IsZero() {

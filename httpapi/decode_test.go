@@ -246,6 +246,7 @@ func testRefusedInputChangesNothing(t *testing.T, e *env, s setup) {
 		{"PATCH", "/callbacks/" + s.callback, `{"name":"changed","destination_ids":[],"triggers":[],"description":5}`},
 		{"POST", "/callbacks/" + s.callback + "/instances", `{"provider_config_id":"` + s.config + `","baseline":5}`},
 		{"POST", "/callbacks/" + s.callback + "/events", `{"type":"a","output":{},"source_id":5}`},
+		{"POST", "/callbacks/" + s.callback + "/events/batch", `{"events":[{"type":"a","output":{}},{"type":"a","output":{},"source_id":5}]}`},
 		{"POST", "/callback-destinations", `{"name":"a","url":"http://a.test","method":5}`},
 		{"PATCH", "/callback-destinations/" + s.destination, `{"name":"changed","method":5}`},
 		{"POST", "/callbacks-destinations", `{"name":"a","url":"http://a.test","callbacks":{"type":"all"},"description":5}`},

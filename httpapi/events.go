@@ -1,6 +1,10 @@
 package httpapi
 
-import "github.com/callbackd/callbackd/engine"
+import (
+	"strconv"
+
+	"github.com/callbackd/callbackd/engine"
+)
 
 // What events are published with, and what events and notifications are listed by.
 
@@ -11,6 +15,19 @@ func newEvent(f *fields) engine.NewEvent {
 		Output:   value(f.object("output", required)),
 		Input:    value(f.object("input", nullable)),
 	}
+}
+
+// newEvents reads several events, of which all are stored or none.
+func newEvents(f *fields) (n engine.NewEvents) {
+	items, count, _ := f.items("events", required)
+	for i := range count {
+		var event engine.NewEvent // also for what is none, so that the others keep their places
+		if inner, _ := items.nested(strconv.Itoa(i), 0); inner != nil {
+			event = newEvent(inner)
+		}
+		n.Events = append(n.Events, event)
+	}
+	return n
 }
 
 func eventFilter(q *query) engine.EventFilter {

@@ -22,6 +22,11 @@ type eventBody struct {
 	CreatedAt      timestamp       `json:"created_at"`
 }
 
+// presentEvents shows events as a list of which there is no more.
+func presentEvents(events []engine.Event) pageBody[eventBody] {
+	return pageBody[eventBody]{Items: presentAll(events, presentEvent)}
+}
+
 func presentEvent(e engine.Event) eventBody {
 	return eventBody{Object: "callback.event", ID: e.ID, Type: e.Type, SourceID: e.SourceID, TriggerKey: e.TriggerKey, Input: object(e.Input), Output: e.Output,
 		Status: e.Status, Error: presentFailure(e.Error), DeliveryStatus: e.DeliveryStatus, CallbackID: e.CallbackID, InstanceID: orNull(e.InstanceID),

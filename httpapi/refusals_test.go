@@ -13,14 +13,15 @@ import (
 
 // fullBodies are bodies that are right as far as can be told without the store.
 var fullBodies = map[string]string{
-	"POST /callbacks":                         `{"provider_deployment_id":"none","name":"a"}`,
-	"POST /callbacks/{callback_id}/instances": `{"provider_config_id":"none"}`,
-	"POST /callbacks/{callback_id}/events":    `{"type":"a","output":{}}`,
-	"POST /callback-destinations":             `{"name":"a","url":"http://a.test"}`,
-	"POST /callbacks-destinations":            `{"name":"a","url":"http://a.test","callbacks":{"type":"all"}}`,
-	"POST /provider-deployments":              `{"provider_id":"none"}`,
-	"POST /provider-configs":                  `{"provider_id":"none","value":{}}`,
-	"POST /provider-auth-configs":             `{"provider_auth_method_id":"none","value":{}}`,
+	"POST /callbacks":                            `{"provider_deployment_id":"none","name":"a"}`,
+	"POST /callbacks/{callback_id}/instances":    `{"provider_config_id":"none"}`,
+	"POST /callbacks/{callback_id}/events":       `{"type":"a","output":{}}`,
+	"POST /callbacks/{callback_id}/events/batch": `{"events":[{"type":"a","output":{}}]}`,
+	"POST /callback-destinations":                `{"name":"a","url":"http://a.test"}`,
+	"POST /callbacks-destinations":               `{"name":"a","url":"http://a.test","callbacks":{"type":"all"}}`,
+	"POST /provider-deployments":                 `{"provider_id":"none"}`,
+	"POST /provider-configs":                     `{"provider_id":"none","value":{}}`,
+	"POST /provider-auth-configs":                `{"provider_auth_method_id":"none","value":{}}`,
 }
 
 // body is what an operation can be tried with.

@@ -43,6 +43,7 @@ var routes = []route{
 
 	{http.MethodGet, "/callbacks/:callback_id/events", read, listOf((*engine.Engine).ListEvents, eventFilter, presentEvent)},
 	{http.MethodPost, "/callbacks/:callback_id/events", write, change((*engine.Engine).PublishEvent, newEvent, presentEvent)},
+	{http.MethodPost, "/callbacks/:callback_id/events/batch", write, change((*engine.Engine).PublishEvents, newEvents, presentEvents)},
 	{http.MethodGet, "/callbacks/:callback_id/events/:callback_event_id", read, oneOf((*engine.Engine).Event, presentEvent)},
 
 	{http.MethodGet, "/callbacks/:callback_id/notifications", read, listOf((*engine.Engine).ListNotifications, notificationFilter, presentNotification)},

@@ -194,6 +194,7 @@ func (w *walker) walk() (ids map[string]string) {
 	w.call("callback_notification", "GET", "/callbacks/:callback_id/notifications/:callback_notification_id", "", "", callback, notification)
 	event := w.call("callback_event", "POST", "/callbacks/:callback_id/events", "", `{"type":"own","source_id":"mine","output":{"n":1e400},"input":null}`, callback).str("id")
 	again := w.call("callback_event", "POST", "/callbacks/:callback_id/events", "", `{"type":"own","source_id":"mine","output":{"n":2}}`, callback).str("id")
+	w.call("callback_event_batch", "POST", "/callbacks/:callback_id/events/batch", "", `{"events":[{"type":"own","source_id":"mine","output":{}},{"type":"own","source_id":"other","output":{"n":3}}]}`, callback)
 	if event != again {
 		w.t.Error("the same source_id made another event")
 	}

@@ -30,7 +30,7 @@ INSERT INTO event_key (callback_seq, key, instance_trigger_seq, event_seq) VALUE
 ON CONFLICT DO NOTHING;
 
 -- name: PublishedEvent :one
-SELECT k.event_seq, e.id FROM event_key AS k LEFT JOIN event AS e ON e.seq = k.event_seq AND e.callback_seq = k.callback_seq AND e.source_id = @source_id
+SELECT e.seq FROM event_key AS k JOIN event AS e ON e.seq = k.event_seq AND e.callback_seq = k.callback_seq AND e.source_id = @source_id
 WHERE k.callback_seq = @callback_seq AND k.key = @key AND k.instance_trigger_seq = 0;
 
 -- name: RecordMapping :exec

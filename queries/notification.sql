@@ -35,12 +35,26 @@ VALUES (@notification_seq, @attempt_number, @id, @status, @error_code, @error_me
 
 -- An outcome holds only for a notification that is still open, and only for its next attempt: none
 -- counts after an end, and none twice.
--- name: RecordOutcome :execrows
-UPDATE notification SET status = @status, attempt_count = @attempt_count, next_attempt_at = @next_attempt_at, last_attempt_at = @last_attempt_at,
+-- name: RecordFailure :execrows
+UPDATE notification SET status = @status, attempt_count = @attempt_count, next_attempt_at = @next_attempt_at,
   error_code = @error_code, error_message = @error_message, updated_at = @now
 WHERE seq = @seq AND next_attempt_at IS NOT NULL AND attempt_count = @attempt_count - 1;
 
--- name: CountOutcome :exec
+-- name: RecordDeliveries :many
+UPDATE notification SET status = 'delivered', attempt_count = @attempt_count, next_attempt_at = NULL, error_code = NULL, error_message = NULL, updated_at = @now
+WHERE seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT))) AND next_attempt_at IS NOT NULL AND attempt_count = @attempt_count - 1
+RETURNING seq;
+
+-- name: CountSuccesses :exec
+UPDATE event SET success_count = success_count + 1,
+  delivery_status = CASE
+    WHEN success_count + failure_count + 1 < destination_count THEN 'pending'
+    WHEN failure_count > 0 THEN 'failed'
+    ELSE 'sent' END,
+  updated_at = @now
+WHERE seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
+
+-- name: CountOutcomes :exec
 UPDATE event SET success_count = success_count + @successes, failure_count = failure_count + @failures,
   delivery_status = CASE
     WHEN success_count + failure_count + @successes + @failures < destination_count THEN 'pending'
@@ -59,9 +73,10 @@ UPDATE notification SET status = 'failed', next_attempt_at = NULL, error_code = 
 WHERE seq = @seq AND next_attempt_at IS NOT NULL;
 
 -- name: NotificationsBySeq :many
-SELECT sqlc.embed(n), e.id AS event_id, y.type AS event_type, e.delivery_status, e.destination_count, e.success_count, e.failure_count,
+SELECT sqlc.embed(n), a.started_at AS last_attempt_at, e.id AS event_id, y.type AS event_type, e.delivery_status, e.destination_count, e.success_count, e.failure_count,
   e.created_at AS event_created_at, e.updated_at AS event_updated_at
 FROM notification AS n JOIN event AS e ON e.seq = n.event_seq JOIN event_type AS y ON y.seq = e.type_seq
+LEFT JOIN attempt AS a ON a.notification_seq = n.seq AND a.attempt_number = n.attempt_count
 WHERE n.seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
 
 -- name: Attempts :many

@@ -64,16 +64,17 @@ type NewEvent struct {
 
 // Published is what became of a NewEvent.
 type Published struct {
-	EventID    string
-	Repeated   bool       // an event with this source id is there already; EventID is that one
+	Event      Event      // as it was stored; of a repeated one, as it is now
+	Repeated   bool       // an event with this source id is there already
 	Deliveries []Delivery // to be made
 }
 
-// Publish stores an event with a notification for every destination that wants it, in
-// one transaction. The same source id again stores nothing.
-func (s *Store) Publish(ctx context.Context, now time.Time, callbackID string, n NewEvent) (out Published, err error) {
+// Publish stores events of one callback, each with a notification for every destination
+// that wants it, in one transaction: all or none. A source id that is there already stores
+// nothing.
+func (s *Store) Publish(ctx context.Context, now time.Time, callbackID string, events ...NewEvent) (out []Published, err error) {
 	err = s.write(ctx, func(tx *tx) error {
-		out = Published{}
+		out = make([]Published, 0, len(events))
 		r, err := tx.routing(callbackID)
 		if err != nil {
 			return err
@@ -81,26 +82,33 @@ func (s *Store) Publish(ctx context.Context, now time.Time, callbackID string, n
 		if !r.active {
 			return &ConflictError{Message: "callback " + callbackID + " is archived and takes no events"}
 		}
-		e := newRow{callbackID: callbackID, typ: n.Type, sourceID: n.SourceID, input: n.Input, output: n.Output, status: "succeeded", triggerKey: PublishedTriggerKey}
-		id, deliveries, err := tx.insertEvent(ms(now), r, e)
-		if err != nil {
-			return err
+		for _, n := range events {
+			p, err := tx.publish(ms(now), callbackID, r, n)
+			if err != nil {
+				return err
+			}
+			out = append(out, p)
 		}
-		out = Published{EventID: id, Deliveries: deliveries}
-		if id != "" {
-			return nil
-		}
-		row, err := tx.q.PublishedEvent(tx.ctx, db.PublishedEventParams{CallbackSeq: r.seq, Key: dedupKey(n.SourceID), SourceID: n.SourceID})
-		if err != nil {
-			return err
-		}
-		if row.ID == nil {
-			return &ConflictError{Message: "an event with this source_id was published before, and its record has been removed since"}
-		}
-		out = Published{EventID: *row.ID, Repeated: true}
 		return nil
 	})
 	return out, err
+}
+
+func (tx *tx) publish(now int64, callbackID string, r *routing, n NewEvent) (Published, error) {
+	e := newRow{callbackID: callbackID, typ: n.Type, sourceID: n.SourceID, input: n.Input, output: n.Output, status: "succeeded", triggerKey: PublishedTriggerKey}
+	stored, deliveries, err := tx.insertEvent(now, r, e)
+	if err != nil || stored.ID != "" {
+		return Published{Event: stored, Deliveries: deliveries}, err
+	}
+	seq, err := tx.q.PublishedEvent(tx.ctx, db.PublishedEventParams{CallbackSeq: r.seq, Key: dedupKey(n.SourceID), SourceID: n.SourceID})
+	if errors.Is(err, sql.ErrNoRows) {
+		return Published{}, &ConflictError{Message: "an event with this source_id was published before, and its record has been removed since"}
+	}
+	if err != nil {
+		return Published{}, err
+	}
+	known, err := loadOne(tx.ctx, []int64{seq}, "callback.event", n.SourceID, loader(tx.q, loadEvents))
+	return Published{Event: known, Repeated: true}, err
 }
 
 // newRow is an event about to be stored.
@@ -121,8 +129,8 @@ type newRow struct {
 
 // insertEvent stores an event, its key, its payload and, when its status is "succeeded",
 // its notifications. An event whose source id was seen before stores nothing and has no id.
-func (tx *tx) insertEvent(now int64, r *routing, e newRow) (id string, deliveries []Delivery, err error) {
-	id = tx.id(prefixEvent)
+func (tx *tx) insertEvent(now int64, r *routing, e newRow) (stored Event, deliveries []Delivery, err error) {
+	id := tx.id(prefixEvent)
 	if e.sourceID == "" {
 		e.sourceID = id
 	}
@@ -132,16 +140,16 @@ func (tx *tx) insertEvent(now int64, r *routing, e newRow) (id string, deliverie
 		key.InstanceTriggerSeq = *e.trigger
 	}
 	if n, err := tx.q.InsertKey(tx.ctx, key); err != nil || n == 0 {
-		return "", nil, err
+		return stored, nil, err
 	}
 	tx.w.lastEvent = seq
 	typ, err := tx.eventType(r, e.typ, e.triggerKey)
 	if err != nil {
-		return "", nil, err
+		return stored, nil, err
 	}
 	created, err := tx.created(now)
 	if err != nil {
-		return "", nil, err
+		return stored, nil, err
 	}
 	var destinations []int64
 	delivery := "pending"
@@ -155,14 +163,17 @@ func (tx *tx) insertEvent(now int64, r *routing, e newRow) (id string, deliverie
 	if err := tx.q.InsertEvent(tx.ctx, db.InsertEventParams{Seq: seq, ID: id, CallbackSeq: r.seq, TypeSeq: typ, InstanceTriggerSeq: e.trigger, SourceID: e.sourceID,
 		Status: e.status, DeliveryStatus: delivery, ErrorCode: code, ErrorMessage: message, DestinationCount: int64(len(destinations)),
 		MapAttempts: e.mapAttempts, NextMapAt: e.nextMapAt, Now: created}); err != nil {
-		return "", nil, err
+		return stored, nil, err
 	}
 	if err := tx.q.InsertPayload(tx.ctx, db.InsertPayloadParams{EventSeq: seq, Input: e.input, Output: e.output}); err != nil {
-		return "", nil, err
+		return stored, nil, err
 	}
+	at := fromMS(created)
 	deliveries, err = tx.insertNotifications(now, r.seq, destinations, Delivery{EventSeq: seq, EventID: id, CallbackID: e.callbackID, InstanceID: e.instanceID,
-		TriggerKey: e.triggerKey, Type: e.typ, SourceID: e.sourceID, Output: e.output, CreatedAt: fromMS(created)})
-	return id, deliveries, err
+		TriggerKey: e.triggerKey, Type: e.typ, SourceID: e.sourceID, Output: e.output, CreatedAt: at})
+	stored = Event{ID: id, CallbackID: e.callbackID, InstanceID: e.instanceID, TriggerKey: e.triggerKey, Type: e.typ, SourceID: e.sourceID, Input: e.input, Output: e.output,
+		Status: e.status, DeliveryStatus: delivery, Error: e.failure, DestinationCount: len(destinations), CreatedAt: at, UpdatedAt: at}
+	return stored, deliveries, err
 }
 
 // eventType is the row number of a callback's kind of event, which is made with its first.

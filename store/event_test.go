@@ -17,13 +17,14 @@ func TestPublish(t *testing.T) {
 		t.Parallel()
 		f := shared.fresh(t)
 		n := store.NewEvent{Type: "thing.made", SourceID: "a", Input: json.RawMessage(`{"in":1}`), Output: json.RawMessage(`{"out":1}`)}
-		p := must(f.Publish(t.Context(), day, f.callback.ID, n))(t)
-		equal(t, "event", f.event(p.EventID), store.Event{ID: p.EventID, CallbackID: f.callback.ID, TriggerKey: store.PublishedTriggerKey, Type: "thing.made",
+		p := must(f.Publish(t.Context(), day, f.callback.ID, n))(t)[0]
+		equal(t, "event", f.event(p.Event.ID), p.Event)
+		equal(t, "event", p.Event, store.Event{ID: p.Event.ID, CallbackID: f.callback.ID, TriggerKey: store.PublishedTriggerKey, Type: "thing.made",
 			SourceID: "a", Input: n.Input, Output: n.Output, Status: "succeeded", DeliveryStatus: "pending", DestinationCount: 1, CreatedAt: day, UpdatedAt: day})
 		d := must(f.Deliveries(t.Context(), []int64{p.Deliveries[0].Seq}, 1<<20))(t)
 		equal(t, "deliveries", p.Deliveries, d)
 		equal(t, "delivery", []any{d[0].EventID, d[0].TriggerKey, d[0].SourceID, string(d[0].Output), d[0].AttemptCount, d[0].CreatedAt},
-			[]any{p.EventID, "publish", "a", `{"out":1}`, 0, day})
+			[]any{p.Event.ID, "publish", "a", `{"out":1}`, 0, day})
 	})
 
 	// The notification's insert fails, and with it the event's.
@@ -39,6 +40,24 @@ func TestPublish(t *testing.T) {
 		check(t, f.Write(t.Context(), func(tx *store.Tx) error { return tx.Exec("DROP TRIGGER no") }))
 		equal(t, "events", len(f.events()), 0)
 		equal(t, "repeated", f.publish("a").Repeated, false)
+	})
+
+	t.Run("IsAllOrNothingOfManyToo", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t)
+		check(t, f.Write(t.Context(), func(tx *store.Tx) error {
+			return tx.Exec("CREATE TRIGGER no BEFORE INSERT ON event WHEN NEW.source_id = 'b' BEGIN SELECT raise(ABORT, 'no'); END")
+		}))
+		n := func(id string) store.NewEvent {
+			return store.NewEvent{Type: "x", SourceID: id, Output: json.RawMessage(`{}`)}
+		}
+		if _, err := f.Publish(t.Context(), day, f.callback.ID, n("a"), n("b"), n("c")); err == nil {
+			t.Error("Publish succeeds")
+		}
+		equal(t, "events", len(f.events()), 0)
+		p := must(f.Publish(t.Context(), day, f.callback.ID, n("a"), n("c"), n("a")))(t)
+		equal(t, "published", []any{len(p), p[0].Repeated, p[1].Repeated, p[2].Repeated, p[2].Event.ID}, []any{3, false, false, true, p[0].Event.ID})
+		equal(t, "events", len(f.events()), 2)
 	})
 
 	t.Run("NotifiesEveryDestinationThatWantsTheType", func(t *testing.T) {
@@ -60,7 +79,7 @@ func TestPublish(t *testing.T) {
 		must(f.EndDestination(t.Context(), day, all.ID, "archived", ""))(t)
 		p := f.publish("b")
 		equal(t, "deliveries", len(p.Deliveries), 0)
-		equal(t, "delivery status", f.event(p.EventID).DeliveryStatus, "skipped")
+		equal(t, "delivery status", f.event(p.Event.ID).DeliveryStatus, "skipped")
 	})
 
 	t.Run("ScopeAllCoversCallbacksMadeLater", func(t *testing.T) {
@@ -90,7 +109,7 @@ func TestPublish(t *testing.T) {
 		f := shared.fresh(t)
 		first := f.publish("a")
 		again := f.publish("a")
-		equal(t, "again", again, store.Published{EventID: first.EventID, Repeated: true})
+		equal(t, "again", again, store.Published{Event: f.event(first.Event.ID), Repeated: true})
 		equal(t, "events", len(f.events()), 1)
 		f.callback = f.newCallback()
 		equal(t, "repeated in another callback", f.publish("a").Repeated, false)
@@ -107,7 +126,7 @@ func TestPublish(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				ids[i] = p.EventID
+				ids[i] = p[0].Event.ID
 			})
 		}
 		wg.Wait()
@@ -120,7 +139,7 @@ func TestPublish(t *testing.T) {
 		t.Parallel()
 		f := shared.fresh(t)
 		a, b := f.publish(""), f.publish("")
-		equal(t, "source ids", f.event(a.EventID).SourceID+f.event(b.EventID).SourceID, a.EventID+b.EventID)
+		equal(t, "source ids", f.event(a.Event.ID).SourceID+f.event(b.Event.ID).SourceID, a.Event.ID+b.Event.ID)
 	})
 
 	t.Run("LongSourceIDsDiffer", func(t *testing.T) {
@@ -131,7 +150,7 @@ func TestPublish(t *testing.T) {
 		for _, id := range []string{long, long + "y", long[:32], long[:33], string(store.DedupKey(long))} {
 			first := f.publish(id)
 			equal(t, "repeated at first", first.Repeated, false)
-			equal(t, "again", f.publish(id), store.Published{EventID: first.EventID, Repeated: true})
+			equal(t, "again", f.publish(id), store.Published{Event: f.event(first.Event.ID), Repeated: true})
 		}
 		got := must(f.ListEvents(t.Context(), f.callback.ID, store.EventFilter{SourceIDs: []string{long, long[:32]}}, store.Page{}))(t)
 		equal(t, "found", got.Items[0].SourceID+got.Items[1].SourceID, long+long[:32])

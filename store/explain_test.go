@@ -95,7 +95,7 @@ func TestQueries(t *testing.T) {
 	t.Run("OfListsGoByAnIndexInItsOrder", func(t *testing.T) {
 		ctx, span := t.Context(), store.Range{After: day, Before: day.Add(time.Hour)}
 		one, two := []string{"a"}, []string{"a", "b"}
-		event := f.publish("cursor").EventID
+		event := f.publish("cursor").Event.ID
 		notification := must(f.ListNotifications(ctx, f.callback.ID, store.NotificationFilter{}, store.Page{}))(t).Items[0].ID
 		events := func(filter store.EventFilter) func(store.Page) error {
 			return func(p store.Page) error { _, err := f.ListEvents(ctx, f.callback.ID, filter, p); return err }

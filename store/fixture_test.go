@@ -132,7 +132,7 @@ func (f *fixture) newCallback() store.Callback {
 
 func (f *fixture) publish(sourceID string) store.Published {
 	f.t.Helper()
-	return must(f.Publish(f.t.Context(), day, f.callback.ID, store.NewEvent{Type: "thing.made", SourceID: sourceID, Output: json.RawMessage(`{}`)}))(f.t)
+	return must(f.Publish(f.t.Context(), day, f.callback.ID, store.NewEvent{Type: "thing.made", SourceID: sourceID, Output: json.RawMessage(`{}`)}))(f.t)[0]
 }
 
 // target is what the instance's trigger with this key is polled with.

@@ -24,7 +24,7 @@ func TestList(t *testing.T) {
 			var want []string
 			n := rapid.IntRange(0, 12).Draw(t, "rows")
 			for range n {
-				want = append(want, f.publish("").EventID)
+				want = append(want, f.publish("").Event.ID)
 			}
 			p := store.Page{Limit: rapid.IntRange(1, 5).Draw(t, "limit"), Desc: rapid.Bool().Draw(t, "desc")}
 			backwards := rapid.Bool().Draw(t, "backwards") && n > 0
@@ -99,8 +99,8 @@ func TestList(t *testing.T) {
 		f := shared.fresh(t)
 		var id [4]string // of the events, oldest first
 		for i := range 3 {
-			p := must(f.Publish(t.Context(), day.Add(time.Duration(i)*time.Hour), f.callback.ID, store.NewEvent{Type: fmt.Sprint("t", i), SourceID: fmt.Sprint("s", i)}))(t)
-			id[i] = p.EventID
+			p := must(f.Publish(t.Context(), day.Add(time.Duration(i)*time.Hour), f.callback.ID, store.NewEvent{Type: fmt.Sprint("t", i), SourceID: fmt.Sprint("s", i)}))(t)[0]
+			id[i] = p.Event.ID
 			if i == 0 {
 				f.record(outcome(p.Deliveries[0], 1, "", time.Time{}))
 			}
@@ -162,7 +162,7 @@ func TestList(t *testing.T) {
 	t.Run("AnEventIsFoundOnlyUnderItsCallback", func(t *testing.T) {
 		t.Parallel()
 		f := shared.fresh(t)
-		id := f.publish("").EventID
+		id := f.publish("").Event.ID
 		_, err := f.Event(t.Context(), f.newCallback().ID, id)
 		notFound(t, err, "callback.event", id)
 	})
@@ -221,7 +221,7 @@ func TestListFilters(t *testing.T) {
 	f.callback = must(f.update(destinationSet(f.destination.ID, second.ID), func(*store.CallbackSettings) {}))(t)
 	for i := range 60 {
 		n := store.NewEvent{Type: []string{"thing.made", "thing.gone", "other"}[i%3], SourceID: fmt.Sprint("own-", i)}
-		p := must(f.Publish(t.Context(), day.Add(time.Duration(i)*time.Second), f.callback.ID, n))(t)
+		p := must(f.Publish(t.Context(), day.Add(time.Duration(i)*time.Second), f.callback.ID, n))(t)[0]
 		for j, d := range p.Deliveries {
 			switch (i + j) % 4 {
 			case 0:

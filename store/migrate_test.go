@@ -56,8 +56,8 @@ func TestOldFile(t *testing.T) {
 			}
 			equal(t, "attempts, and those that failed", []int{attempts, failed}, []int{14, 3})
 
-			p := must(s.Publish(t.Context(), all[13].CreatedAt, callback.ID, store.NewEvent{Type: "a", SourceID: "own-0"}))(t)
-			equal(t, "a source id that is known", []any{p.Repeated, p.EventID}, []any{true, list(store.EventFilter{SourceIDs: []string{"own-0"}})[0].ID})
+			p := must(s.Publish(t.Context(), all[13].CreatedAt, callback.ID, store.NewEvent{Type: "a", SourceID: "own-0"}))(t)[0]
+			equal(t, "a source id that is known", []any{p.Repeated, p.Event.ID}, []any{true, list(store.EventFilter{SourceIDs: []string{"own-0"}})[0].ID})
 			must(s.Publish(t.Context(), all[13].CreatedAt, callback.ID, store.NewEvent{Type: "a"}))(t)
 			equal(t, "events of type a", len(list(store.EventFilter{Types: []string{"a"}})), 6)
 		})

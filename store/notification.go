@@ -59,66 +59,6 @@ type Header struct {
 	Value string `json:"value"`
 }
 
-// Outcome is an attempt that was made, and what follows from it.
-type Outcome struct {
-	Seq           int64 // of the [Delivery]
-	EventSeq      int64
-	Attempt       Attempt   // without its ID
-	NextAttemptAt time.Time // zero: no further attempt
-}
-
-// RecordOutcomes stores attempts, the notifications' states and their events' counts, in
-// one transaction. An outcome of a notification that has ended meanwhile, or of an attempt
-// that is recorded already, is dropped.
-func (s *Store) RecordOutcomes(ctx context.Context, now time.Time, outcomes []Outcome) error {
-	return s.write(ctx, func(tx *tx) error {
-		for _, o := range outcomes {
-			if err := tx.recordOutcome(ms(now), o); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (tx *tx) recordOutcome(now int64, o Outcome) error {
-	status, attempted := "delivered", "succeeded"
-	count := db.CountOutcomeParams{Seq: o.EventSeq, Successes: 1, Now: now}
-	var next *int64
-	if o.Attempt.Failure != nil {
-		attempted = "failed"
-		next = msPtr(o.NextAttemptAt)
-		status, count.Successes, count.Failures = "failed", 0, 1
-		if next != nil {
-			status = "retrying"
-		}
-	}
-	started := ms(o.Attempt.StartedAt)
-	code, message := o.Attempt.Failure.columns()
-	n, err := tx.q.RecordOutcome(tx.ctx, db.RecordOutcomeParams{Seq: o.Seq, Status: status, AttemptCount: int64(o.Attempt.Number), NextAttemptAt: next,
-		LastAttemptAt: &started, ErrorCode: code, ErrorMessage: message, Now: now})
-	if err != nil || n == 0 {
-		return err
-	}
-	attempt := db.InsertAttemptParams{ID: tx.id(prefixAttempt), NotificationSeq: o.Seq, AttemptNumber: int64(o.Attempt.Number), Status: attempted,
-		ErrorCode: code, ErrorMessage: message, StartedAt: started, DurationMs: o.Attempt.Duration.Milliseconds()}
-	if r := o.Attempt.Response; r != nil {
-		statusCode := int64(r.StatusCode)
-		attempt.StatusCode = &statusCode
-		if attempt.ResponseHeaders, err = json.Marshal(r.Headers); err != nil {
-			return err
-		}
-		attempt.ResponseBody = r.Body
-	}
-	if err := tx.q.InsertAttempt(tx.ctx, attempt); err != nil {
-		return err
-	}
-	if next != nil {
-		return nil
-	}
-	return tx.q.CountOutcome(tx.ctx, count)
-}
-
 // EndedFailure is why a destination that is not active gets nothing.
 func (d Destination) EndedFailure() Failure {
 	message := "the destination is archived"
@@ -148,7 +88,7 @@ func (s *Store) FailNotifications(ctx context.Context, now time.Time, destinatio
 			if err := tx.q.FailNotification(tx.ctx, db.FailNotificationParams{Seq: r.Seq, ErrorCode: &f.Code, ErrorMessage: &f.Message, Now: ms(now)}); err != nil {
 				return err
 			}
-			if err := tx.q.CountOutcome(tx.ctx, db.CountOutcomeParams{Seq: r.EventSeq, Failures: 1, Now: ms(now)}); err != nil {
+			if err := tx.q.CountOutcomes(tx.ctx, db.CountOutcomesParams{Seq: r.EventSeq, Failures: 1, Now: ms(now)}); err != nil {
 				return err
 			}
 			ended = append(ended, r.Seq)
@@ -286,6 +226,6 @@ func (s *Store) loadNotifications(ctx context.Context, seqs []int64) ([]Notifica
 		return Notification{ID: row.ID, Status: row.Status, Error: failure(row.ErrorCode, row.ErrorMessage), AttemptCount: int(row.AttemptCount), Destination: d,
 			Event: NotificationEvent{ID: r.EventID, Type: r.EventType, DeliveryStatus: r.DeliveryStatus, DestinationCount: int(r.DestinationCount),
 				SuccessCount: int(r.SuccessCount), FailureCount: int(r.FailureCount), CreatedAt: fromMS(r.EventCreatedAt), UpdatedAt: fromMS(r.EventUpdatedAt)},
-			CreatedAt: fromMS(row.CreatedAt), UpdatedAt: fromMS(row.UpdatedAt), LastAttemptAt: fromMSPtr(row.LastAttemptAt), NextAttemptAt: fromMSPtr(row.NextAttemptAt)}, nil
+			CreatedAt: fromMS(row.CreatedAt), UpdatedAt: fromMS(row.UpdatedAt), LastAttemptAt: fromMSPtr(r.LastAttemptAt), NextAttemptAt: fromMSPtr(row.NextAttemptAt)}, nil
 	})
 }

@@ -52,7 +52,7 @@ func child(path string) error {
 				if err != nil {
 					fail <- err
 				}
-				fmt.Println(p.EventID)
+				fmt.Println(p[0].Event.ID)
 			}
 		}()
 	}

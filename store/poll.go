@@ -121,11 +121,11 @@ func (s *Store) RecordPoll(ctx context.Context, t PollTarget, p Poll) (out PollR
 				}
 				continue
 			}
-			id, deliveries, err := tx.insertEvent(ms(p.At), r, item.row(t, r))
+			stored, deliveries, err := tx.insertEvent(ms(p.At), r, item.row(t, r))
 			if err != nil {
 				return err
 			}
-			if id != "" {
+			if stored.ID != "" {
 				out.Events++
 			}
 			out.Deliveries = append(out.Deliveries, deliveries...)

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -189,6 +190,7 @@ func (w *writer) loop() {
 	batch := make([]*piece, 0, maxBatch)
 	for p := range w.work {
 		batch = append(batch[:0], p)
+		yielded := false
 	fill:
 		for len(batch) < maxBatch {
 			select {
@@ -197,8 +199,15 @@ func (w *writer) loop() {
 					break fill
 				}
 				batch = append(batch, p)
+				yielded = false
 			default:
-				break fill
+				if yielded {
+					break fill
+				}
+				// Those whom the last commit let go are about to come back: one commit for
+				// all of them costs little more than one for the first.
+				yielded = true
+				runtime.Gosched()
 			}
 		}
 		w.runBatch(batch)

@@ -108,7 +108,6 @@ CREATE TABLE notification_2 (
   status          TEXT NOT NULL CHECK (status = 'pending' OR status = 'retrying' OR status = 'delivered' OR status = 'failed'),
   attempt_count   INTEGER NOT NULL,
   next_attempt_at INTEGER,
-  last_attempt_at INTEGER,
   error_code      TEXT,
   error_message   TEXT,
   created_at      INTEGER NOT NULL,
@@ -116,7 +115,9 @@ CREATE TABLE notification_2 (
   CHECK ((next_attempt_at IS NULL) = (status = 'delivered' OR status = 'failed'))
 ) STRICT;
 
-INSERT INTO notification_2 SELECT * FROM notification;
+INSERT INTO notification_2
+SELECT seq, id, callback_seq, event_seq, destination_seq, status, attempt_count, next_attempt_at, error_code, error_message, created_at, updated_at
+FROM notification;
 DROP TABLE notification;
 ALTER TABLE notification_2 RENAME TO notification;
 

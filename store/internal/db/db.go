@@ -75,8 +75,11 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.configsBySeqStmt, err = db.PrepareContext(ctx, configsBySeq); err != nil {
 		return nil, fmt.Errorf("error preparing query ConfigsBySeq: %w", err)
 	}
-	if q.countOutcomeStmt, err = db.PrepareContext(ctx, countOutcome); err != nil {
-		return nil, fmt.Errorf("error preparing query CountOutcome: %w", err)
+	if q.countOutcomesStmt, err = db.PrepareContext(ctx, countOutcomes); err != nil {
+		return nil, fmt.Errorf("error preparing query CountOutcomes: %w", err)
+	}
+	if q.countSuccessesStmt, err = db.PrepareContext(ctx, countSuccesses); err != nil {
+		return nil, fmt.Errorf("error preparing query CountSuccesses: %w", err)
 	}
 	if q.countVersionsStmt, err = db.PrepareContext(ctx, countVersions); err != nil {
 		return nil, fmt.Errorf("error preparing query CountVersions: %w", err)
@@ -267,11 +270,14 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.publishedEventStmt, err = db.PrepareContext(ctx, publishedEvent); err != nil {
 		return nil, fmt.Errorf("error preparing query PublishedEvent: %w", err)
 	}
+	if q.recordDeliveriesStmt, err = db.PrepareContext(ctx, recordDeliveries); err != nil {
+		return nil, fmt.Errorf("error preparing query RecordDeliveries: %w", err)
+	}
+	if q.recordFailureStmt, err = db.PrepareContext(ctx, recordFailure); err != nil {
+		return nil, fmt.Errorf("error preparing query RecordFailure: %w", err)
+	}
 	if q.recordMappingStmt, err = db.PrepareContext(ctx, recordMapping); err != nil {
 		return nil, fmt.Errorf("error preparing query RecordMapping: %w", err)
-	}
-	if q.recordOutcomeStmt, err = db.PrepareContext(ctx, recordOutcome); err != nil {
-		return nil, fmt.Errorf("error preparing query RecordOutcome: %w", err)
 	}
 	if q.recordPollFailureStmt, err = db.PrepareContext(ctx, recordPollFailure); err != nil {
 		return nil, fmt.Errorf("error preparing query RecordPollFailure: %w", err)
@@ -450,9 +456,14 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing configsBySeqStmt: %w", cerr)
 		}
 	}
-	if q.countOutcomeStmt != nil {
-		if cerr := q.countOutcomeStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing countOutcomeStmt: %w", cerr)
+	if q.countOutcomesStmt != nil {
+		if cerr := q.countOutcomesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing countOutcomesStmt: %w", cerr)
+		}
+	}
+	if q.countSuccessesStmt != nil {
+		if cerr := q.countSuccessesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing countSuccessesStmt: %w", cerr)
 		}
 	}
 	if q.countVersionsStmt != nil {
@@ -770,14 +781,19 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing publishedEventStmt: %w", cerr)
 		}
 	}
+	if q.recordDeliveriesStmt != nil {
+		if cerr := q.recordDeliveriesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing recordDeliveriesStmt: %w", cerr)
+		}
+	}
+	if q.recordFailureStmt != nil {
+		if cerr := q.recordFailureStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing recordFailureStmt: %w", cerr)
+		}
+	}
 	if q.recordMappingStmt != nil {
 		if cerr := q.recordMappingStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing recordMappingStmt: %w", cerr)
-		}
-	}
-	if q.recordOutcomeStmt != nil {
-		if cerr := q.recordOutcomeStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing recordOutcomeStmt: %w", cerr)
 		}
 	}
 	if q.recordPollFailureStmt != nil {
@@ -981,7 +997,8 @@ type Queries struct {
 	callbacksOfDestinationsStmt    *sql.Stmt
 	configPreviewStmt              *sql.Stmt
 	configsBySeqStmt               *sql.Stmt
-	countOutcomeStmt               *sql.Stmt
+	countOutcomesStmt              *sql.Stmt
+	countSuccessesStmt             *sql.Stmt
 	countVersionsStmt              *sql.Stmt
 	currentAuthMethodByKeyStmt     *sql.Stmt
 	currentTriggersStmt            *sql.Stmt
@@ -1045,8 +1062,9 @@ type Queries struct {
 	providerByIdentifierStmt       *sql.Stmt
 	providersBySeqStmt             *sql.Stmt
 	publishedEventStmt             *sql.Stmt
+	recordDeliveriesStmt           *sql.Stmt
+	recordFailureStmt              *sql.Stmt
 	recordMappingStmt              *sql.Stmt
-	recordOutcomeStmt              *sql.Stmt
 	recordPollFailureStmt          *sql.Stmt
 	recordPollSuccessStmt          *sql.Stmt
 	remapEventsOfConfigStmt        *sql.Stmt
@@ -1099,7 +1117,8 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		callbacksOfDestinationsStmt:    q.callbacksOfDestinationsStmt,
 		configPreviewStmt:              q.configPreviewStmt,
 		configsBySeqStmt:               q.configsBySeqStmt,
-		countOutcomeStmt:               q.countOutcomeStmt,
+		countOutcomesStmt:              q.countOutcomesStmt,
+		countSuccessesStmt:             q.countSuccessesStmt,
 		countVersionsStmt:              q.countVersionsStmt,
 		currentAuthMethodByKeyStmt:     q.currentAuthMethodByKeyStmt,
 		currentTriggersStmt:            q.currentTriggersStmt,
@@ -1163,8 +1182,9 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		providerByIdentifierStmt:       q.providerByIdentifierStmt,
 		providersBySeqStmt:             q.providersBySeqStmt,
 		publishedEventStmt:             q.publishedEventStmt,
+		recordDeliveriesStmt:           q.recordDeliveriesStmt,
+		recordFailureStmt:              q.recordFailureStmt,
 		recordMappingStmt:              q.recordMappingStmt,
-		recordOutcomeStmt:              q.recordOutcomeStmt,
 		recordPollFailureStmt:          q.recordPollFailureStmt,
 		recordPollSuccessStmt:          q.recordPollSuccessStmt,
 		remapEventsOfConfigStmt:        q.remapEventsOfConfigStmt,

@@ -233,7 +233,7 @@ func (q *Queries) LastNotification(ctx context.Context) (int64, error) {
 }
 
 const publishedEvent = `-- name: PublishedEvent :one
-SELECT k.event_seq, e.id FROM event_key AS k LEFT JOIN event AS e ON e.seq = k.event_seq AND e.callback_seq = k.callback_seq AND e.source_id = ?1
+SELECT e.seq FROM event_key AS k JOIN event AS e ON e.seq = k.event_seq AND e.callback_seq = k.callback_seq AND e.source_id = ?1
 WHERE k.callback_seq = ?2 AND k.key = ?3 AND k.instance_trigger_seq = 0
 `
 
@@ -243,16 +243,11 @@ type PublishedEventParams struct {
 	Key         []byte
 }
 
-type PublishedEventRow struct {
-	EventSeq *int64
-	ID       *string
-}
-
-func (q *Queries) PublishedEvent(ctx context.Context, arg PublishedEventParams) (PublishedEventRow, error) {
+func (q *Queries) PublishedEvent(ctx context.Context, arg PublishedEventParams) (int64, error) {
 	row := q.queryRow(ctx, q.publishedEventStmt, publishedEvent, arg.SourceID, arg.CallbackSeq, arg.Key)
-	var i PublishedEventRow
-	err := row.Scan(&i.EventSeq, &i.ID)
-	return i, err
+	var seq int64
+	err := row.Scan(&seq)
+	return seq, err
 }
 
 const recordMapping = `-- name: RecordMapping :exec

@@ -163,7 +163,6 @@ type Notification struct {
 	Status         string
 	AttemptCount   int64
 	NextAttemptAt  *int64
-	LastAttemptAt  *int64
 	ErrorCode      *string
 	ErrorMessage   *string
 	CreatedAt      int64

@@ -48,7 +48,7 @@ func (q *Queries) Attempts(ctx context.Context, notificationSeq int64) ([]Attemp
 	return items, nil
 }
 
-const countOutcome = `-- name: CountOutcome :exec
+const countOutcomes = `-- name: CountOutcomes :exec
 UPDATE event SET success_count = success_count + ?1, failure_count = failure_count + ?2,
   delivery_status = CASE
     WHEN success_count + failure_count + ?1 + ?2 < destination_count THEN 'pending'
@@ -58,20 +58,35 @@ UPDATE event SET success_count = success_count + ?1, failure_count = failure_cou
 WHERE seq = ?4
 `
 
-type CountOutcomeParams struct {
+type CountOutcomesParams struct {
 	Successes int64
 	Failures  int64
 	Now       int64
 	Seq       int64
 }
 
-func (q *Queries) CountOutcome(ctx context.Context, arg CountOutcomeParams) error {
-	_, err := q.exec(ctx, q.countOutcomeStmt, countOutcome,
+func (q *Queries) CountOutcomes(ctx context.Context, arg CountOutcomesParams) error {
+	_, err := q.exec(ctx, q.countOutcomesStmt, countOutcomes,
 		arg.Successes,
 		arg.Failures,
 		arg.Now,
 		arg.Seq,
 	)
+	return err
+}
+
+const countSuccesses = `-- name: CountSuccesses :exec
+UPDATE event SET success_count = success_count + 1,
+  delivery_status = CASE
+    WHEN success_count + failure_count + 1 < destination_count THEN 'pending'
+    WHEN failure_count > 0 THEN 'failed'
+    ELSE 'sent' END,
+  updated_at = ?1
+WHERE seq IN (SELECT value FROM json_each(CAST(?2 AS TEXT)))
+`
+
+func (q *Queries) CountSuccesses(ctx context.Context, now int64, seqs string) error {
+	_, err := q.exec(ctx, q.countSuccessesStmt, countSuccesses, now, seqs)
 	return err
 }
 
@@ -231,14 +246,16 @@ func (q *Queries) InsertNotification(ctx context.Context, arg InsertNotification
 }
 
 const notificationsBySeq = `-- name: NotificationsBySeq :many
-SELECT n.seq, n.id, n.callback_seq, n.event_seq, n.destination_seq, n.status, n.attempt_count, n.next_attempt_at, n.last_attempt_at, n.error_code, n.error_message, n.created_at, n.updated_at, e.id AS event_id, y.type AS event_type, e.delivery_status, e.destination_count, e.success_count, e.failure_count,
+SELECT n.seq, n.id, n.callback_seq, n.event_seq, n.destination_seq, n.status, n.attempt_count, n.next_attempt_at, n.error_code, n.error_message, n.created_at, n.updated_at, a.started_at AS last_attempt_at, e.id AS event_id, y.type AS event_type, e.delivery_status, e.destination_count, e.success_count, e.failure_count,
   e.created_at AS event_created_at, e.updated_at AS event_updated_at
 FROM notification AS n JOIN event AS e ON e.seq = n.event_seq JOIN event_type AS y ON y.seq = e.type_seq
+LEFT JOIN attempt AS a ON a.notification_seq = n.seq AND a.attempt_number = n.attempt_count
 WHERE n.seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
 `
 
 type NotificationsBySeqRow struct {
 	Notification     Notification
+	LastAttemptAt    *int64
 	EventID          string
 	EventType        string
 	DeliveryStatus   string
@@ -267,11 +284,11 @@ func (q *Queries) NotificationsBySeq(ctx context.Context, seqs string) ([]Notifi
 			&i.Notification.Status,
 			&i.Notification.AttemptCount,
 			&i.Notification.NextAttemptAt,
-			&i.Notification.LastAttemptAt,
 			&i.Notification.ErrorCode,
 			&i.Notification.ErrorMessage,
 			&i.Notification.CreatedAt,
 			&i.Notification.UpdatedAt,
+			&i.LastAttemptAt,
 			&i.EventID,
 			&i.EventType,
 			&i.DeliveryStatus,
@@ -399,17 +416,51 @@ func (q *Queries) OpenNotifications(ctx context.Context, destinationSeq int64, m
 	return items, nil
 }
 
-const recordOutcome = `-- name: RecordOutcome :execrows
-UPDATE notification SET status = ?1, attempt_count = ?2, next_attempt_at = ?3, last_attempt_at = ?4,
-  error_code = ?5, error_message = ?6, updated_at = ?7
-WHERE seq = ?8 AND next_attempt_at IS NOT NULL AND attempt_count = ?2 - 1
+const recordDeliveries = `-- name: RecordDeliveries :many
+UPDATE notification SET status = 'delivered', attempt_count = ?1, next_attempt_at = NULL, error_code = NULL, error_message = NULL, updated_at = ?2
+WHERE seq IN (SELECT value FROM json_each(CAST(?3 AS TEXT))) AND next_attempt_at IS NOT NULL AND attempt_count = ?1 - 1
+RETURNING seq
 `
 
-type RecordOutcomeParams struct {
+type RecordDeliveriesParams struct {
+	AttemptCount int64
+	Now          int64
+	Seqs         string
+}
+
+func (q *Queries) RecordDeliveries(ctx context.Context, arg RecordDeliveriesParams) ([]int64, error) {
+	rows, err := q.query(ctx, q.recordDeliveriesStmt, recordDeliveries, arg.AttemptCount, arg.Now, arg.Seqs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var seq int64
+		if err := rows.Scan(&seq); err != nil {
+			return nil, err
+		}
+		items = append(items, seq)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const recordFailure = `-- name: RecordFailure :execrows
+UPDATE notification SET status = ?1, attempt_count = ?2, next_attempt_at = ?3,
+  error_code = ?4, error_message = ?5, updated_at = ?6
+WHERE seq = ?7 AND next_attempt_at IS NOT NULL AND attempt_count = ?2 - 1
+`
+
+type RecordFailureParams struct {
 	Status        string
 	AttemptCount  int64
 	NextAttemptAt *int64
-	LastAttemptAt *int64
 	ErrorCode     *string
 	ErrorMessage  *string
 	Now           int64
@@ -418,12 +469,11 @@ type RecordOutcomeParams struct {
 
 // An outcome holds only for a notification that is still open, and only for its next attempt: none
 // counts after an end, and none twice.
-func (q *Queries) RecordOutcome(ctx context.Context, arg RecordOutcomeParams) (int64, error) {
-	result, err := q.exec(ctx, q.recordOutcomeStmt, recordOutcome,
+func (q *Queries) RecordFailure(ctx context.Context, arg RecordFailureParams) (int64, error) {
+	result, err := q.exec(ctx, q.recordFailureStmt, recordFailure,
 		arg.Status,
 		arg.AttemptCount,
 		arg.NextAttemptAt,
-		arg.LastAttemptAt,
 		arg.ErrorCode,
 		arg.ErrorMessage,
 		arg.Now,

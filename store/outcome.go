@@ -1,0 +1,132 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/callbackd/callbackd/store/internal/db"
+)
+
+// Outcome is an attempt that was made, and what follows from it.
+type Outcome struct {
+	Seq           int64 // of the [Delivery]
+	EventSeq      int64
+	Attempt       Attempt   // without its ID
+	NextAttemptAt time.Time // zero: no further attempt
+}
+
+// RecordOutcomes stores attempts, the notifications' states and their events' counts, in
+// one transaction. An outcome of a notification that has ended meanwhile, or of an attempt
+// that is recorded already, is dropped.
+func (s *Store) RecordOutcomes(ctx context.Context, now time.Time, outcomes []Outcome) error {
+	rows := make([]db.InsertAttemptParams, len(outcomes)) // made here, where no other write waits for it
+	for i, o := range outcomes {
+		var err error
+		if rows[i], err = o.row(); err != nil {
+			return err
+		}
+	}
+	return s.write(ctx, func(tx *tx) error {
+		recorded, err := tx.recordOutcomes(ms(now), outcomes)
+		if err != nil {
+			return err
+		}
+		ended := make(map[int64]tally)
+		for i, o := range outcomes {
+			if !recorded[i] {
+				continue
+			}
+			row := rows[i]
+			row.ID = tx.id(prefixAttempt)
+			if err := tx.q.InsertAttempt(tx.ctx, row); err != nil {
+				return err
+			}
+			switch t := ended[o.EventSeq]; {
+			case o.Attempt.Failure == nil:
+				ended[o.EventSeq] = tally{t.successes + 1, t.failures}
+			case o.NextAttemptAt.IsZero():
+				ended[o.EventSeq] = tally{t.successes, t.failures + 1}
+			}
+		}
+		return tx.count(ms(now), ended)
+	})
+}
+
+// row is an attempt as it is stored, but for its id.
+func (o Outcome) row() (db.InsertAttemptParams, error) {
+	code, message := o.Attempt.Failure.columns()
+	row := db.InsertAttemptParams{NotificationSeq: o.Seq, AttemptNumber: int64(o.Attempt.Number), Status: "succeeded", ErrorCode: code, ErrorMessage: message,
+		StartedAt: ms(o.Attempt.StartedAt), DurationMs: o.Attempt.Duration.Milliseconds()}
+	if o.Attempt.Failure != nil {
+		row.Status = "failed"
+	}
+	if r := o.Attempt.Response; r != nil {
+		headers, err := json.Marshal(r.Headers)
+		if err != nil {
+			return row, err
+		}
+		row.StatusCode, row.ResponseHeaders, row.ResponseBody = new(int64(r.StatusCode)), headers, r.Body
+	}
+	return row, nil
+}
+
+// recordOutcomes sets the notifications' states, and tells which outcomes hold. Nearly all
+// are deliveries at the same attempt, the first, for which one statement does.
+func (tx *tx) recordOutcomes(now int64, outcomes []Outcome) (recorded []bool, err error) {
+	recorded = make([]bool, len(outcomes))
+	at := make(map[int64]int, len(outcomes)) // outcomes by notification
+	delivered := make(map[int][]int64)       // notifications by attempt number
+	for i, o := range outcomes {
+		_, again := at[o.Seq]
+		if o.Attempt.Failure == nil && !again {
+			at[o.Seq] = i
+			delivered[o.Attempt.Number] = append(delivered[o.Attempt.Number], o.Seq)
+			continue
+		}
+		p := db.RecordFailureParams{Seq: o.Seq, Status: "failed", AttemptCount: int64(o.Attempt.Number), NextAttemptAt: msPtr(o.NextAttemptAt), Now: now}
+		if o.Attempt.Failure == nil {
+			continue // it was delivered once; what says so twice is dropped
+		}
+		if p.NextAttemptAt != nil {
+			p.Status = "retrying"
+		}
+		p.ErrorCode, p.ErrorMessage = o.Attempt.Failure.columns()
+		n, err := tx.q.RecordFailure(tx.ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		recorded[i] = n > 0
+	}
+	for number, seqs := range delivered {
+		rows, err := tx.q.RecordDeliveries(tx.ctx, db.RecordDeliveriesParams{Seqs: seqsJSON(seqs), AttemptCount: int64(number), Now: now})
+		if err != nil {
+			return nil, err
+		}
+		for _, seq := range rows {
+			recorded[at[seq]] = true
+		}
+	}
+	return recorded, nil
+}
+
+// tally is how many notifications of an event have ended, and how.
+type tally struct{ successes, failures int64 }
+
+// count adds to what events know of their notifications. Nearly all have one, delivered.
+func (tx *tx) count(now int64, ended map[int64]tally) error {
+	single := make([]int64, 0, len(ended))
+	for seq, t := range ended {
+		if t == (tally{1, 0}) {
+			single = append(single, seq)
+			continue
+		}
+		if err := tx.q.CountOutcomes(tx.ctx, db.CountOutcomesParams{Seq: seq, Successes: t.successes, Failures: t.failures, Now: now}); err != nil {
+			return err
+		}
+	}
+	if len(single) == 0 {
+		return nil
+	}
+	return tx.q.CountSuccesses(tx.ctx, now, seqsJSON(single))
+}
