@@ -405,10 +405,10 @@ func TestBadFlagsAreExplained(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"serve", "--nonsense"}, "unknown flag --nonsense"},
-		{[]string{"serve", "--encryption-key", "short", "--db", filepath.Join(t.TempDir(), "x.db")}, "32 bytes as base64"},
-		{[]string{"serve", "--db", filepath.Join(t.TempDir(), "missing", "x.db")}, "folder does not exist"},
-		{[]string{"serve", "--public-url", "nonsense", "--db", filepath.Join(t.TempDir(), "x.db")}, "absolute http or https URL"},
+		{[]string{"serve", "--addr", "127.0.0.1:0", "--nonsense"}, "unknown flag --nonsense"},
+		{[]string{"serve", "--addr", "127.0.0.1:0", "--encryption-key", "short", "--db", filepath.Join(t.TempDir(), "x.db")}, "32 bytes as base64"},
+		{[]string{"serve", "--addr", "127.0.0.1:0", "--db", filepath.Join(t.TempDir(), "missing", "x.db")}, "folder does not exist"},
+		{[]string{"serve", "--addr", "127.0.0.1:0", "--public-url", "nonsense", "--db", filepath.Join(t.TempDir(), "x.db")}, "absolute http or https URL"},
 		{[]string{"keys", "create", "--scope", "admin", "--db", filepath.Join(t.TempDir(), "x.db")}, "must be one of"},
 	} {
 		var out, errs bytes.Buffer
