@@ -338,7 +338,7 @@ CREATE TABLE notification (
 
 CREATE INDEX notification_callback ON notification (callback_seq);
 CREATE INDEX notification_status ON notification (callback_seq, status);
-CREATE INDEX notification_destination ON notification (callback_seq, destination_seq);
+CREATE INDEX notification_destination ON notification (callback_seq, destination_seq, status);
 CREATE INDEX notification_event ON notification (event_seq);
 CREATE INDEX notification_due ON notification (destination_seq, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 

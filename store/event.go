@@ -233,6 +233,8 @@ type EventFilter struct {
 var (
 	eventStatuses    = []string{"pending", "processing", "retrying", "succeeded", "failed", "skipped"}
 	deliveryStatuses = []string{"pending", "sent", "failed", "skipped"}
+
+	notificationStatuses = []string{"pending", "retrying", "delivered", "failed"}
 )
 
 // ListEvents lists a callback's events.

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/callbackd/callbackd/store/internal/db"
@@ -162,12 +161,12 @@ func (s *Store) ListNotifications(ctx context.Context, callbackID string, f Noti
 		if err := s.created(ctx, sel, f.Created); err != nil {
 			return err
 		}
+		if len(f.Destinations) > 0 { // the index has both
+			f.Statuses = orAll(f.Statuses, notificationStatuses)
+		}
 		in(sel, "status", f.Statuses).refer("destination_seq", "destination", f.Destinations).findBy("event_seq", "event", f.Events)
-		odd := len(f.Statuses) > 0 && !slices.Contains(f.Statuses, "delivered")
 		switch {
 		case len(f.Events) > 0: // a few rows, found one by one
-		case odd && sel.chosen("status"):
-			sel.index = "notification_status"
 		case sel.chosen("destination_seq"):
 			sel.index = "notification_destination"
 		case sel.chosen("status"):
