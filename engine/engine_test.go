@@ -232,3 +232,18 @@ func TestFailingDestinationIsRetried(t *testing.T) {
 		t.Errorf("notification: %+v", n)
 	}
 }
+
+// A client without a transport of its own has the default one, for deliveries too.
+func TestAnyHTTPClientWillDo(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t, nil)
+	e := open(t, engine.Options{HTTPClient: &http.Client{}, Providers: []engine.Provider{(&source{}).provider()}})
+	s := attach(t, e, "source", engine.DestinationSettings{URL: r.URL})
+	if err := e.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Publish(t.Context(), s.callback.ID, engine.NewEvent{Type: "x", Output: json.RawMessage(`{}`)}); err != nil {
+		t.Fatal(err)
+	}
+	r.next(t)
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/callbackd/callbackd/engine/internal/outbound"
 )
 
 type lifeState int
@@ -99,5 +101,12 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	return errors.Join(e.Stop(ctx), e.store.Close())
+	err := e.Stop(ctx)
+	if t, ok := e.deliveries.(*outbound.Transport); ok { // another is its giver's
+		t.Close()
+	}
+	if e.options.HTTPClient == nil {
+		e.polls.CloseIdleConnections()
+	}
+	return errors.Join(err, e.store.Close())
 }

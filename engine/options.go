@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,8 +49,8 @@ type Options struct {
 	Now func() time.Time
 	// Random jitters polls and retries, with numbers in [0, 1); nil: math/rand.
 	Random func() float64
-	// HTTPClient replaces the guarded client of polls, and its Transport that of deliveries;
-	// for tests. nil: the guarded ones.
+	// HTTPClient replaces the guarded client of polls, and its Transport that of deliveries,
+	// for which nothing else of it counts; for tests. nil: the guarded ones.
 	HTTPClient *http.Client
 }
 
@@ -91,10 +92,10 @@ func (o Options) validate() error {
 // be answered compressed and over HTTP/2.
 func (o Options) clients() (deliveries http.RoundTripper, polls *http.Client) {
 	if o.HTTPClient != nil {
-		return o.HTTPClient.Transport, o.HTTPClient
+		return cmp.Or(o.HTTPClient.Transport, http.DefaultTransport), o.HTTPClient
 	}
 	return outbound.NewTransport(o.AllowPrivateNetworks, nil),
-		outbound.NewClient(outbound.Options{AllowPrivate: o.AllowPrivateNetworks, Gzip: true})
+		outbound.NewClient(outbound.Options{AllowPrivate: o.AllowPrivateNetworks})
 }
 
 var keyRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)

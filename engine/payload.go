@@ -92,7 +92,7 @@ var attemptHeaders = [...]string{"Content-Type", "User-Agent", headerWebhookID, 
 // ownHeader tells whether a header is ours to set, or the protocol's.
 func ownHeader(name string) bool {
 	switch http.CanonicalHeaderKey(name) {
-	case "Content-Type", "Content-Length", "User-Agent", "Host", "Connection", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Keep-Alive", "Proxy-Connection",
+	case "Content-Type", "Content-Length", "User-Agent", "Host", "Connection", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Keep-Alive", "Proxy-Connection", "Expect",
 		headerWebhookID, headerNotificationID, headerEventID, headerAttempt, headerVersion,
 		signature.HeaderID, signature.HeaderTimestamp, signature.HeaderSignature, signature.HeaderMetorial:
 		return true

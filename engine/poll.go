@@ -209,13 +209,14 @@ func (p *poller) poll(ctx context.Context, seq int64) (recorded bool) {
 			attrs = append(attrs, slog.String(keyError, problem.Message))
 		}
 	}
+	text := "polled"
 	if t.SkipBaseline {
-		attrs = append(attrs, slog.Bool("baseline", true))
+		level, text = slog.LevelInfo, "first poll: what is there already is remembered, and no event (baseline skip)"
 	}
 	if out.Dropped {
 		attrs = append(attrs, slog.Bool("dropped", true))
 	}
-	log.LogAttrs(ctx, level, "polled", attrs...)
+	log.LogAttrs(ctx, level, text, attrs...)
 	return true
 }
 

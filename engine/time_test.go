@@ -341,7 +341,7 @@ func TestFailedMappingIsTriedFiveTimesAndThenFails(t *testing.T) {
 			tries := 0
 			p := engine.Provider{Key: "mapped", Triggers: []engine.Trigger{{Key: "t", Interval: 10 * time.Minute,
 				Poll: func(context.Context, engine.PollRequest) (engine.PollResult, error) {
-					return engine.PollResult{Inputs: []json.RawMessage{json.RawMessage(`{"a":1}`)}}, nil
+					return engine.PollResult{Inputs: []json.RawMessage{json.RawMessage(`{ "a": 1 }`)}}, nil
 				},
 				Map: func(_ context.Context, r engine.MapRequest) (engine.Mapped, error) {
 					if tries++; tries < succeedAt {
@@ -367,7 +367,7 @@ func TestFailedMappingIsTriedFiveTimesAndThenFails(t *testing.T) {
 					}
 					return
 				}
-				if len(l.Items) != 1 || last.Status != "failed" || last.DeliveryStatus != "skipped" {
+				if len(l.Items) != 1 || last.Status != "failed" || last.DeliveryStatus != "skipped" || last.SourceID != ev.SourceID {
 					t.Errorf("at the end: %d events, %+v", len(l.Items), last)
 				}
 			})

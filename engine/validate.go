@@ -13,6 +13,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/net/idna"
+
 	"github.com/callbackd/callbackd/store"
 )
 
@@ -183,6 +185,10 @@ func (c *checker) url(value string, path ...string) {
 	switch {
 	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
 		c.add(code, "must be an absolute http or https URL", path...)
+	case strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		c.add(code, "must not have spaces or control characters: write %20 for a space", path...)
+	case !validHost(u.Hostname()):
+		c.add(code, "must have a host name that can be looked up", path...)
 	case u.User != nil:
 		c.add(code, "must not hold a user or password: use a header", path...)
 	case u.Fragment != "":
@@ -194,6 +200,17 @@ func (c *checker) url(value string, path ...string) {
 	default:
 		c.text(value, maxText, path...)
 	}
+}
+
+// validHost tells whether a name can be written in ASCII, as name servers know it.
+func validHost(host string) bool {
+	for i := range len(host) {
+		if host[i] >= utf8.RuneSelf {
+			_, err := idna.Lookup.ToASCII(host)
+			return err == nil
+		}
+	}
+	return true
 }
 
 func validPort(port string) bool {
@@ -279,9 +296,9 @@ func (c *checker) references(err error) {
 		case "callback.provider_trigger":
 			f.Code, f.Message, f.Path = "invalid_callback_trigger", "is given twice", []string{"triggers", at, "trigger_id"}
 		case "callback.destination":
-			f.Code, f.Message, f.Path = "invalid_callback_destination", "is no active destination", []string{"destination_ids", at}
+			f.Code, f.Message, f.Path = "invalid_callback_destination", "is no destination, or an archived one", []string{"destination_ids", at}
 		default:
-			f.Code, f.Message, f.Path = "invalid_callback", "is no active callback", []string{"callbacks", "callback_ids", at}
+			f.Code, f.Message, f.Path = "invalid_callback", "is no callback, or an archived one", []string{"callbacks", "callback_ids", at}
 		}
 		c.put(f)
 	}

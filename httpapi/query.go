@@ -153,8 +153,7 @@ func (q *query) during(name string) (r engine.Range) {
 		case "gt":
 			r.After = at
 		case "lt":
-			// Rows have whole milliseconds, so an end between two of them is the next.
-			r.Before = at.Add(time.Millisecond - 1).Truncate(time.Millisecond)
+			r.Before = at
 		default:
 			q.add("unrecognized_key", "is not an end of a range", "gt|lt", key, name, key)
 		}
@@ -169,6 +168,8 @@ func (q *query) time(given []string, path ...string) time.Time {
 	at, err := time.Parse(time.RFC3339, given[0])
 	if err != nil {
 		q.add("invalid_type", "must be a time such as 2026-01-10T14:45:00Z", "date", given[0], path...)
+	} else if at.IsZero() {
+		at = at.Add(1) // the zero time would be an open end
 	}
 	return at
 }

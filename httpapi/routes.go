@@ -64,9 +64,9 @@ var routes = []route{
 
 	{http.MethodGet, "/providers", read, list((*engine.Engine).ListProviders, providerFilter, presentProvider)},
 	{http.MethodGet, "/providers/:provider_id", read, one((*engine.Engine).Provider, presentProvider)},
-	{http.MethodGet, "/provider-versions", read, list((*engine.Engine).ListVersions, versionFilter, presentVersion)},
+	{http.MethodGet, "/provider-versions", read, list((*engine.Engine).ListVersions, catalogFilter, presentVersion)},
 	{http.MethodGet, "/provider-versions/:provider_version_id", read, one((*engine.Engine).Version, presentVersion)},
-	{http.MethodGet, "/provider-specifications", read, list((*engine.Engine).ListSpecifications, specificationFilter, presentSpecification)},
+	{http.MethodGet, "/provider-specifications", read, list((*engine.Engine).ListSpecifications, catalogFilter, presentSpecification)},
 	{http.MethodGet, "/provider-specifications/:provider_specification_id", read, one((*engine.Engine).Specification, presentSpecification)},
 	{http.MethodGet, "/provider-triggers", read, list((*engine.Engine).ListTriggers, catalogFilter, presentTrigger)},
 	{http.MethodGet, "/provider-triggers/:provider_trigger_id", read, one((*engine.Engine).Trigger, presentTrigger)},
@@ -74,7 +74,7 @@ var routes = []route{
 	{http.MethodGet, "/provider-auth-methods/:provider_auth_method_id", read, one((*engine.Engine).AuthMethod, presentAuthMethod)},
 	{http.MethodGet, "/provider-config-schema", read, getConfigSchema},
 
-	{http.MethodGet, "/provider-deployments", read, list((*engine.Engine).ListDeployments, setupFilter, presentDeployment)},
+	{http.MethodGet, "/provider-deployments", read, list((*engine.Engine).ListDeployments, deploymentFilter, presentDeployment)},
 	{http.MethodPost, "/provider-deployments", write, create((*engine.Engine).CreateDeployment, newDeployment, presentDeployment)},
 	{http.MethodGet, "/provider-deployments/:provider_deployment_id", read, one((*engine.Engine).Deployment, presentDeployment)},
 	{http.MethodPatch, "/provider-deployments/:provider_deployment_id", write, change((*engine.Engine).UpdateDeployment, updateSetup, presentDeployment)},

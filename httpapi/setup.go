@@ -43,18 +43,33 @@ func newAuthConfig(f *fields) engine.NewAuthConfig {
 
 func setupFilter(q *query) engine.SetupFilter {
 	return engine.SetupFilter{IDs: q.all("id"), Providers: q.all("provider_id"), Statuses: q.anyOf("status", "active", "archived", "deleted"),
-		Created: q.during("created_at"), Updated: q.during("updated_at")}
+		Created: q.during("created_at"), Updated: q.during("updated_at"), Search: q.one("search")}
+}
+
+func deploymentFilter(q *query) engine.SetupFilter {
+	f := setupFilter(q)
+	f.Versions = q.all("provider_version_id")
+	return f
 }
 
 func configFilter(q *query) engine.SetupFilter {
 	f := setupFilter(q)
-	f.Deployments = q.all("provider_deployment_id")
-	return f
+	f.Deployments, f.Specs = q.all("provider_deployment_id"), q.all("provider_specification_id")
+	return ofNone(f, q, "provider_config_vault_id")
 }
 
 func authConfigFilter(q *query) engine.SetupFilter {
-	f := configFilter(q)
-	f.AuthMethods = q.all("provider_auth_method_id")
+	f := setupFilter(q)
+	f.Deployments, f.AuthMethods = q.all("provider_deployment_id"), q.all("provider_auth_method_id")
+	return ofNone(f, q, "provider_auth_credentials_id")
+}
+
+// ofNone is for a filter by something of the service that there is none of here: nothing
+// belongs to it.
+func ofNone(f engine.SetupFilter, q *query, name string) engine.SetupFilter {
+	if len(q.all(name)) > 0 {
+		f.IDs = []string{""}
+	}
 	return f
 }
 
@@ -62,20 +77,9 @@ func providerFilter(q *query) engine.ProviderFilter {
 	return engine.ProviderFilter{IDs: q.all("id"), Statuses: q.anyOf("status", "active", "archived", "deleted")}
 }
 
-func versionFilter(q *query) engine.CatalogFilter {
-	return engine.CatalogFilter{IDs: q.all("id"), Providers: q.all("provider_id")}
-}
-
 func catalogFilter(q *query) engine.CatalogFilter {
-	f := versionFilter(q)
-	f.Versions, f.Deployments = q.all("provider_version_id"), q.all("provider_deployment_id")
-	return f
-}
-
-func specificationFilter(q *query) engine.CatalogFilter {
-	f := catalogFilter(q)
-	f.Configs = q.all("provider_config_id")
-	return f
+	return engine.CatalogFilter{IDs: q.all("id"), Providers: q.all("provider_id"), Versions: q.all("provider_version_id"),
+		Deployments: q.all("provider_deployment_id"), Configs: q.all("provider_config_id")}
 }
 
 // getConfigSchema finds what a config must look like: a new one of a provider or of a
@@ -94,7 +98,7 @@ func getConfigSchema(r *request) (any, error) {
 		}
 	}
 	if count != 1 {
-		q.add("required", "must be given alone: exactly one of "+strings.Join(names, ", "), "", "", names[0])
+		q.add("required", "is required, or another one of "+strings.Join(names, ", ")+": exactly one", "", "", names[0])
 	}
 	if err := q.err(); err != nil {
 		return nil, err

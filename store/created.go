@@ -3,15 +3,20 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
-	"strconv"
 	"time"
+
+	"github.com/callbackd/callbackd/store/internal/db"
 )
 
 // Events and notifications are stored in the order of their times, so that a span of time is
 // a span of row numbers, found by halving: the columns need no index. The writer sees to it,
-// which alone gives them their times.
+// which alone gives them their times. Where it cannot, because the clock was set back or
+// because an older version wrote the file, it notes up to which row order is not to be
+// relied on.
 
 // maxStep is how far the clock may be set back and have new rows wait for it: they get the
 // time of the row before them. Beyond it rows get the true time, and those that are there
@@ -22,11 +27,15 @@ const maxStep = time.Minute
 func (tx *tx) created(now int64) (int64, error) {
 	if now < tx.lastCreated-maxStep.Milliseconds() {
 		for table, last := range map[string]func(context.Context) (int64, error){"event": tx.q.LastEvent, "notification": tx.q.LastNotification} {
-			seq, err := last(tx.ctx)
+			d, err := readDisorder(tx.ctx, tx.q, table)
 			if err != nil {
 				return 0, err
 			}
-			if err := tx.q.SetMeta(tx.ctx, disorder(table), strconv.AppendInt(nil, seq, 10)); err != nil {
+			if d.upTo, err = last(tx.ctx); err != nil {
+				return 0, err
+			}
+			d.newest = max(d.newest, tx.lastCreated)
+			if err := tx.q.SetMeta(tx.ctx, disorderKey(table), fmt.Appendf(nil, "[%d,%d]", d.upTo, d.newest)); err != nil {
 				return 0, err
 			}
 		}
@@ -36,8 +45,22 @@ func (tx *tx) created(now int64) (int64, error) {
 	return tx.lastCreated, nil
 }
 
-// disorder is where a file notes up to which row a table's times may be out of order.
-func disorder(table string) string { return table + "_disorder" }
+// disorder says that the rows up to a number may be out of order, none of which is newer than a
+// time. The zero value says that all are in order.
+type disorder struct{ upTo, newest int64 }
+
+func disorderKey(table string) string { return table + "_disorder" }
+
+func readDisorder(ctx context.Context, q *db.Queries, table string) (d disorder, err error) {
+	noted, err := q.Meta(ctx, disorderKey(table))
+	if errors.Is(err, sql.ErrNoRows) {
+		return d, nil
+	}
+	if err != nil {
+		return d, err
+	}
+	return d, json.Unmarshal(noted, &[2]*int64{&d.upTo, &d.newest})
+}
 
 // created keeps rows of a table whose time lies in a range.
 func (s *Store) created(ctx context.Context, sel *selection, r Range) error {
@@ -45,21 +68,18 @@ func (s *Store) created(ctx context.Context, sel *selection, r Range) error {
 	if r.After.IsZero() && r.Before.IsZero() {
 		return nil
 	}
-	var disordered int64
-	noted, err := s.read.Meta(ctx, disorder(sel.table))
-	if err == nil {
-		disordered, err = strconv.ParseInt(string(noted), 10, 64)
-	}
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	d, err := readDisorder(ctx, s.read, sel.table)
+	if err != nil {
 		return err
 	}
-	if !r.After.IsZero() && disordered == 0 {
-		if sel.from, err = s.firstFrom(ctx, sel.table, 0, ms(r.After)+1); err != nil {
+	// Of the rows that are out of order, all or none are looked at.
+	if !r.After.IsZero() && (d.upTo == 0 || ms(r.After) >= d.newest) {
+		if sel.from, err = s.firstFrom(ctx, sel.table, d.upTo, ms(r.After)+1); err != nil {
 			return err
 		}
 	}
 	if !r.Before.IsZero() {
-		first, err := s.firstFrom(ctx, sel.table, disordered, ms(r.Before))
+		first, err := s.firstFrom(ctx, sel.table, d.upTo, msUp(r.Before))
 		if err != nil {
 			return err
 		}

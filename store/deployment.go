@@ -59,6 +59,9 @@ type SetupFilter struct {
 	Providers   []string // ids or identifiers
 	Deployments []string // ids; not for deployments themselves
 	AuthMethods []string // ids; for auth configs alone
+	Versions    []string // ids: of their providers; for deployments alone
+	Specs       []string // ids; for configs alone
+	Search      string   // part of a name or a description, in any case; "": all
 	Statuses    []string // default: active
 	Created     Range
 	Updated     Range
@@ -66,7 +69,15 @@ type SetupFilter struct {
 
 func (f SetupFilter) selection(table string) *selection {
 	return selectFrom(table).ids(f.IDs).provider(f.Providers).statuses(f.Statuses, "active").
-		during("created_at", f.Created).during("updated_at", f.Updated)
+		during("created_at", f.Created).during("updated_at", f.Updated).search(f.Search)
+}
+
+// search keeps rows in whose name or description a text is, in any case.
+func (s *selection) search(text string) *selection {
+	if text == "" {
+		return s
+	}
+	return s.and("(instr(lower(t.name), lower(?)) > 0 OR instr(lower(t.description), lower(?)) > 0)", text, text)
 }
 
 // NewDeployment is a deployment to be made.
@@ -94,8 +105,7 @@ func (s *Store) CreateDeployment(ctx context.Context, now time.Time, n NewDeploy
 		case n.Config != nil:
 			config, err = tx.insertConfig(ms(now), *n.Config, provider, &seq, true)
 		case n.ConfigID != "":
-			config, err = seqOf(tx.ctx, tx.conn, "provider_config", n.ConfigID)
-			err = notFound(err, "provider.config", n.ConfigID)
+			config, _, err = findActive(tx, "provider_config", "provider.config", n.ConfigID, loader(tx.q, loadConfigs))
 		}
 		if err != nil {
 			return err
@@ -151,7 +161,11 @@ func (s *Store) ArchiveDeployment(ctx context.Context, now time.Time, id string)
 
 // ListDeployments lists deployments.
 func (s *Store) ListDeployments(ctx context.Context, f SetupFilter, p Page) (List[Deployment], error) {
-	return list(ctx, s, f.selection("provider_deployment"), p, loader(s.read, loadDeployments))
+	sel := f.selection("provider_deployment")
+	if len(f.Versions) > 0 {
+		sel.and("t.provider_seq IN (SELECT v.provider_seq FROM provider_version AS v WHERE v.id IN (SELECT value FROM json_each(?)))", jsonText(f.Versions))
+	}
+	return list(ctx, s, sel, p, loader(s.read, loadDeployments))
 }
 
 // Deployment finds one, archived or not.
@@ -167,9 +181,6 @@ func loadDeployments(ctx context.Context, q *db.Queries, seqs []int64) ([]Deploy
 	return inOrder(seqs, rows, func(r *db.DeploymentsBySeqRow) int64 { return r.ProviderDeployment.Seq }, func(r *db.DeploymentsBySeqRow) (Deployment, error) {
 		d := r.ProviderDeployment
 		config, err := previewOf(ctx, d.DefaultConfigSeq, configPreview(q))
-		if config != nil {
-			config.IsDefault = true // of this deployment, also if it was made before it
-		}
 		return Deployment{ProviderIdentifier: r.ProviderIdentifier, Status: d.Status, DefaultConfig: config,
 			Preview: Preview{ID: d.ID, IsDefault: d.IsDefault == 1, Name: d.Name, Description: d.Description, Metadata: d.Metadata, ProviderID: r.ProviderID,
 				CreatedAt: fromMS(d.CreatedAt), UpdatedAt: fromMS(d.UpdatedAt)}}, err

@@ -243,43 +243,68 @@ func (s *Store) ListEvents(ctx context.Context, callbackID string, f EventFilter
 		if err := s.created(ctx, sel, f.Created); err != nil {
 			return err
 		}
-		if len(f.Types) > 0 || len(f.TriggerKeys) > 0 {
-			kinds := in(in(selectFrom("event_type").and("t.callback_seq = ?", callback), "type", f.Types), "trigger_key", f.TriggerKeys)
-			seqs, err := kinds.all(ctx, s.readers)
-			if err != nil {
+		sel.ids(f.IDs).sourceIDs(f.SourceIDs)
+		byKind, byInstance := len(f.Types)+len(f.TriggerKeys) > 0, len(f.Instances) > 0
+		var kinds, triggers []int64
+		var err error
+		if byKind {
+			// A callback may have had any number of kinds; of too many it is enough to know that.
+			k := f.kinds(callback)
+			if kinds, err = queryInts(ctx, s.readers, k.text+" LIMIT ?", append(k.args, maxWalks+1)...); err != nil {
 				return err
 			}
-			among(sel, "type_seq", seqs)
 		}
-		if len(f.Instances) > 0 {
-			seqs, err := s.read.TriggersOfInstances(ctx, callback, jsonText(f.Instances))
-			if err != nil {
+		if byInstance {
+			if triggers, err = s.read.TriggersOfInstances(ctx, callback, jsonText(f.Instances)); err != nil {
 				return err
 			}
-			among(sel, "instance_trigger_seq", seqs)
 		}
+		if byKind && len(kinds) == 0 || byInstance && len(triggers) == 0 {
+			sel.and("FALSE")
+			return nil
+		}
+		byStatus := len(f.Statuses)+len(f.DeliveryStatuses) > 0
 		// What went as it should are most events by far; all else is rare, and found as such.
 		odd := len(f.Statuses) > 0 && !slices.Contains(f.Statuses, "succeeded") || len(f.DeliveryStatuses) > 0 && !slices.Contains(f.DeliveryStatuses, "sent")
-		if len(f.Statuses) > 0 || len(f.DeliveryStatuses) > 0 { // the index has both
-			in(sel, "status", orAll(f.Statuses, eventStatuses))
-			in(sel, "delivery_status", orAll(f.DeliveryStatuses, deliveryStatuses))
-		}
-		sel.ids(f.IDs).sourceIDs(f.SourceIDs)
 		switch {
 		case len(f.IDs) > 0 || len(f.SourceIDs) > 0: // a few rows, found one by one
-		case odd && sel.chosen("delivery_status"):
-			sel.index = "event_status"
-		case sel.chosen("type_seq"):
+		case odd, byStatus && !byKind && !byInstance:
+			sel.index = "event_status" // which has both
+			choose(choose(sel, "status", orAll(f.Statuses, eventStatuses)), "delivery_status", orAll(f.DeliveryStatuses, deliveryStatuses))
+			f.Statuses, f.DeliveryStatuses = nil, nil
+		case byKind && len(kinds) <= maxWalks:
 			sel.index = "event_by_type"
-		case sel.chosen("instance_trigger_seq"):
+			choose(sel, "type_seq", kinds)
+			kinds, byKind = nil, false
+		case byInstance && len(triggers) <= maxWalks:
 			sel.index = "event_by_trigger"
-		case sel.chosen("delivery_status"):
-			sel.index = "event_status"
+			choose(sel, "instance_trigger_seq", triggers)
+			triggers = nil
 		default:
 			sel.index = "event_callback"
 		}
+		in(in(in(sel, "status", f.Statuses), "delivery_status", f.DeliveryStatuses), "instance_trigger_seq", triggers)
+		switch {
+		case byKind && len(kinds) <= maxWalks:
+			in(sel, "type_seq", kinds)
+		case byKind: // however many they are
+			k := f.kinds(callback)
+			sel.and("+t.type_seq IN ("+k.text+")", k.args...)
+		}
 		return nil
 	})
+}
+
+// kinds is a query for the kinds of events that a filter asks for.
+func (f EventFilter) kinds(callback int64) condition {
+	k := condition{"SELECT y.seq FROM event_type AS y WHERE y.callback_seq = ?", []any{callback}}
+	if len(f.Types) > 0 {
+		k = condition{k.text + " AND y.type IN (SELECT value FROM json_each(?))", append(k.args, jsonText(f.Types))}
+	}
+	if len(f.TriggerKeys) > 0 {
+		k = condition{k.text + " AND y.trigger_key IN (SELECT value FROM json_each(?))", append(k.args, jsonText(f.TriggerKeys))}
+	}
+	return k
 }
 
 func orAll(given, all []string) []string {

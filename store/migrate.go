@@ -73,6 +73,8 @@ func migrate(ctx context.Context, o Options) (key []byte, err error) {
 	if key, err = keyFor(o, false); err != nil || version == schemaVersion {
 		return key, err
 	}
+	o.Logger.Info("the file is being brought to a new schema, which takes a while if it is large; older versions cannot open it then",
+		"path", o.Path, "from", version, "to", schemaVersion)
 	for to := version + 1; to <= schemaVersion; to++ {
 		text, err := steps.ReadFile(fmt.Sprintf("steps/%d.sql", to))
 		if err != nil {

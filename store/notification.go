@@ -161,18 +161,26 @@ func (s *Store) ListNotifications(ctx context.Context, callbackID string, f Noti
 		if err := s.created(ctx, sel, f.Created); err != nil {
 			return err
 		}
-		if len(f.Destinations) > 0 { // the index has both
-			f.Statuses = orAll(f.Statuses, notificationStatuses)
-		}
-		in(sel, "status", f.Statuses).refer("destination_seq", "destination", f.Destinations).findBy("event_seq", "event", f.Events)
+		sel.findBy("event_seq", "event", f.Events)
+		statuses := orAll(f.Statuses, notificationStatuses)
 		switch {
 		case len(f.Events) > 0: // a few rows, found one by one
-		case sel.chosen("destination_seq"):
-			sel.index = "notification_destination"
-		case sel.chosen("status"):
+		case len(f.Destinations) > 0 && len(f.Destinations)*len(statuses) <= maxWalks:
+			sel.index = "notification_destination" // which has both
+			choose(sel, "status", statuses)
+			f.Statuses = nil
+		case len(f.Statuses) > 0:
 			sel.index = "notification_status"
+			choose(sel, "status", f.Statuses)
+			f.Statuses = nil
 		default:
 			sel.index = "notification_callback"
+		}
+		in(sel, "status", f.Statuses)
+		if sel.index == "notification_destination" {
+			sel.refer("destination_seq", "destination", f.Destinations)
+		} else {
+			sel.within("destination_seq", "destination", f.Destinations)
 		}
 		return nil
 	})

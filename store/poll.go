@@ -287,6 +287,9 @@ func (s *Store) RecordMapping(ctx context.Context, now time.Time, t PollTarget, 
 		if len(destinations) == 0 && e.status != "retrying" {
 			delivery = "skipped"
 		}
+		if item.Failure != nil {
+			e.sourceID = rows[0].Event.SourceID // clients know it by this name
+		}
 		typ, err := tx.eventType(r, e.typ, t.TriggerKey)
 		if err != nil {
 			return err

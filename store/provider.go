@@ -253,9 +253,9 @@ func loadProviders(ctx context.Context, q *db.Queries, seqs []int64) ([]Provider
 	})
 }
 
-// ListVersions lists versions; those of the filter are its ids and providers.
+// ListVersions lists versions, also old ones.
 func (s *Store) ListVersions(ctx context.Context, f CatalogFilter, p Page) (List[ProviderVersion], error) {
-	return list(ctx, s, selectFrom("provider_version").ids(f.IDs).provider(f.Providers), p, loader(s.read, loadVersions))
+	return list(ctx, s, f.selection("provider_version", "specification_seq"), p, loader(s.read, loadVersions))
 }
 
 // Version finds one version.
@@ -303,13 +303,13 @@ func loadSpecifications(ctx context.Context, q *db.Queries, seqs []int64) ([]Pro
 }
 
 // CatalogFilter narrows the lists of what providers declare. Triggers and auth methods are
-// listed of current versions, unless ids or versions are asked for.
+// listed of current versions, unless ids, versions or configs are asked for.
 type CatalogFilter struct {
 	IDs         []string
 	Providers   []string // ids or identifiers
-	Versions    []string // ids
+	Versions    []string // ids: what their specifications declare
 	Deployments []string // ids: what their providers declare
-	Configs     []string // ids: the specifications that they were made for
+	Configs     []string // ids: what the specifications declare that they were made for
 }
 
 // selection picks rows of a table whose column refers to a specification.
@@ -341,13 +341,15 @@ func (s *selection) provider(providers []string) *selection {
 	if len(providers) == 0 {
 		return s
 	}
-	providers = slices.Compact(slices.Sorted(slices.Values(providers)))
-	c := choice{column: "provider_seq"}
-	for _, p := range providers {
-		c.anyOf = append(c.anyOf, condition{"t.provider_seq = (SELECT p.seq FROM provider AS p WHERE p.id = ? OR p.identifier = ?)", []any{p, p}})
+	if !s.walks(len(providers)) {
+		return s.and(`+t.provider_seq IN (SELECT p.seq FROM provider AS p
+			WHERE p.id IN (SELECT value FROM json_each(?)) OR p.identifier IN (SELECT value FROM json_each(?)))`, jsonText(providers), jsonText(providers))
 	}
-	return s.choose(c, condition{`+t.provider_seq IN (SELECT p.seq FROM provider AS p
-		WHERE p.id IN (SELECT value FROM json_each(?)) OR p.identifier IN (SELECT value FROM json_each(?)))`, []any{jsonText(providers), jsonText(providers)}})
+	var choice []condition
+	for _, p := range distinct(providers) {
+		choice = append(choice, condition{"t.provider_seq = (SELECT p.seq FROM provider AS p WHERE p.id = ? OR p.identifier = ?)", []any{p, p}})
+	}
+	return s.choice(choice)
 }
 
 // ListTriggers lists triggers.

@@ -27,21 +27,15 @@ type selection struct {
 	table   string
 	index   string // the one to go by; "": SQLite chooses
 	where   []condition
-	choices []choice
-	from    int64 // rows from this number on
-	to      int64 // and up to this one
+	choices [][]condition // one of each
+	from    int64         // rows from this number on
+	to      int64         // and up to this one
 }
 
 // condition is SQL that is true or not of a row t.
 type condition struct {
 	text string
 	args []any
-}
-
-// choice is a column with the values that it may have, one condition for each.
-type choice struct {
-	column string
-	anyOf  []condition
 }
 
 func selectFrom(table string) *selection { return &selection{table: table, to: math.MaxInt64} }
@@ -51,65 +45,78 @@ func (s *selection) and(text string, args ...any) *selection {
 	return s
 }
 
-// maxWalks is how many walks are merged for one page. With more, one walk through all rows
-// leaves out what was not asked for: so many values are no rare ones.
+// maxWalks is how many walks are merged for one page. A filter with more values leaves out
+// what it does not name on one walk through all rows: so many values are no rare ones.
 const maxWalks = 32
 
-// choose adds a choice, or otherwise, which says the same in one condition, if there would
-// be too many walks.
-func (s *selection) choose(c choice, otherwise condition) *selection {
-	walks := len(c.anyOf)
-	for _, other := range s.choices {
-		walks *= len(other.anyOf)
+// walks tells whether a choice of so many values can be added.
+func (s *selection) walks(values int) bool {
+	for _, c := range s.choices {
+		values *= len(c)
 	}
-	if walks > maxWalks {
-		s.where = append(s.where, otherwise)
+	return values <= maxWalks
+}
+
+// choose makes a walk of its own for each value of a column, of which there may be as many
+// as walks allows. The columns that are chosen, or equal to something, should begin an index.
+func choose[T int64 | string](s *selection, column string, values []T) *selection {
+	var choice []condition
+	for _, v := range distinct(values) {
+		choice = append(choice, condition{"t." + column + " = ?", []any{v}})
+	}
+	return s.choice(choice)
+}
+
+func (s *selection) choice(anyOf []condition) *selection {
+	if len(anyOf) == 1 {
+		s.where = append(s.where, anyOf[0])
 	} else {
-		s.choices = append(s.choices, c)
+		s.choices = append(s.choices, anyOf)
 	}
 	return s
 }
 
-// chosen tells whether every walk has one value of a column.
-func (s *selection) chosen(column string) bool {
-	return slices.ContainsFunc(s.choices, func(c choice) bool { return c.column == column })
-}
-
-// in keeps rows whose column is one of values; no values: all rows.
+// in keeps rows whose column is one of values, on whatever walk; no values: all rows.
 func in[T int64 | string](s *selection, column string, values []T) *selection {
 	if len(values) == 0 {
 		return s
 	}
-	return among(s, column, values)
+	list, _ := json.Marshal(distinct(values)) // strings and numbers always marshal
+	// The plus keeps SQLite from an index, whose rows it would have to sort.
+	return s.and("+t."+column+" IN (SELECT value FROM json_each(?))", string(list))
 }
 
-// among keeps rows whose column is one of values; no values: no row.
-func among[T int64 | string](s *selection, column string, values []T) *selection {
-	if len(values) == 0 {
-		return s.and("FALSE")
+func distinct[T int64 | string](values []T) []T {
+	return slices.Compact(slices.Sorted(slices.Values(values)))
+}
+
+// either is choose if there may be as many walks, else in; no values: all rows.
+func either[T int64 | string](s *selection, column string, values []T) *selection {
+	if len(values) == 0 || !s.walks(len(values)) {
+		return in(s, column, values)
 	}
-	values = slices.Compact(slices.Sorted(slices.Values(values)))
-	c := choice{column: column}
-	for _, v := range values {
-		c.anyOf = append(c.anyOf, condition{"t." + column + " = ?", []any{v}})
-	}
-	list, _ := json.Marshal(values) // strings and numbers always marshal
-	// The plus keeps SQLite from an index, whose rows it would have to sort.
-	return s.choose(c, condition{"+t." + column + " IN (SELECT value FROM json_each(?))", []any{string(list)}})
+	return choose(s, column, values)
 }
 
 // refer keeps rows whose column refers to a row of table with one of these ids; no ids:
 // all rows.
 func (s *selection) refer(column, table string, ids []string) *selection {
+	if len(ids) == 0 || !s.walks(len(ids)) {
+		return s.within(column, table, ids)
+	}
+	var choice []condition
+	for _, id := range distinct(ids) {
+		choice = append(choice, condition{"t." + column + " = (SELECT r.seq FROM " + table + " AS r WHERE r.id = ?)", []any{id}})
+	}
+	return s.choice(choice)
+}
+
+// within is refer on whatever walk.
+func (s *selection) within(column, table string, ids []string) *selection {
 	if len(ids) == 0 {
 		return s
 	}
-	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
-	c := choice{column: column}
-	for _, id := range ids {
-		c.anyOf = append(c.anyOf, condition{"t." + column + " = (SELECT r.seq FROM " + table + " AS r WHERE r.id = ?)", []any{id}})
-	}
-	return s.choose(c, condition{"+t." + column + " IN (SELECT r.seq FROM " + table + " AS r WHERE r.id IN (SELECT value FROM json_each(?)))", []any{jsonText(ids)}})
+	return s.and("+t."+column+" IN (SELECT r.seq FROM "+table+" AS r WHERE r.id IN (SELECT value FROM json_each(?)))", jsonText(ids))
 }
 
 // ids keeps rows with one of these ids; none: all rows. It goes by row number, which every
@@ -140,7 +147,7 @@ func (s *selection) during(column string, r Range) *selection {
 		s.and("t."+column+" > ?", ms(r.After))
 	}
 	if !r.Before.IsZero() {
-		s.and("t."+column+" < ?", ms(r.Before))
+		s.and("t."+column+" < ?", msUp(r.Before))
 	}
 	return s
 }
@@ -150,7 +157,7 @@ func (s *selection) statuses(given []string, usual ...string) *selection {
 	if len(given) == 0 {
 		given = usual
 	}
-	return in(s, "status", given)
+	return either(s, "status", given)
 }
 
 // page finds the rows of one page, in the page's order. It reads one row more than the
@@ -195,14 +202,8 @@ func (s *selection) page(ctx context.Context, r rowReader, p Page) (seqs []int64
 	return seqs, cursor != "", more, nil
 }
 
-// all finds every row.
-func (s *selection) all(ctx context.Context, r rowReader) ([]int64, error) {
-	text, args := s.query(s.from, s.to, false)
-	return queryInts(ctx, r, text, append(args, -1)...)
-}
-
-// query is one walk for every way to choose one of each choice, merged by row number. It
-// lacks the limit's argument.
+// query is one walk for every way to choose one of each choice, merged by row number: a row
+// that two walks find, by two names of the same, is there once. It lacks the limit's argument.
 func (s *selection) query(from, to int64, descending bool) (text string, args []any) {
 	always := s.where
 	if from > 0 {
@@ -215,7 +216,7 @@ func (s *selection) query(from, to int64, descending bool) (text string, args []
 	for _, choice := range s.choices {
 		var more [][]condition
 		for _, walk := range walks {
-			for _, c := range choice.anyOf {
+			for _, c := range choice {
 				more = append(more, append(slices.Clip(walk), c))
 			}
 		}
@@ -224,7 +225,7 @@ func (s *selection) query(from, to int64, descending bool) (text string, args []
 	var q strings.Builder
 	for i, walk := range walks {
 		if i > 0 {
-			q.WriteString(" UNION ALL ")
+			q.WriteString(" UNION ")
 		}
 		q.WriteString("SELECT t.seq AS seq FROM " + s.table + " AS t")
 		if s.index != "" {

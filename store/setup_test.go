@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func TestSetup(t *testing.T) {
 		t.Parallel()
 		f := setup(t)
 		d := must(f.CreateDeployment(t.Context(), day, store.NewDeployment{ProviderID: f.provider.ID, ConfigID: f.config.ID}))(t)
-		equal(t, "default config", []any{d.DefaultConfig.ID, d.DefaultConfig.IsDefault}, []any{f.config.ID, true})
+		equal(t, "default config", []any{d.DefaultConfig.ID, d.DefaultConfig.IsDefault}, []any{f.config.ID, false})
 		equal(t, "deployment", must(f.Deployment(t.Context(), d.ID))(t).DefaultConfig.ID, f.config.ID)
 		equal(t, "the config stays one of all deployments", must(f.Config(t.Context(), f.config.ID))(t).Deployment == nil, true)
 		_, err := f.CreateDeployment(t.Context(), day, store.NewDeployment{ProviderID: f.provider.ID, ConfigID: "pcf_none"})
@@ -62,7 +63,7 @@ func TestSetup(t *testing.T) {
 		equal(t, "configs", len(active), 1)
 		equal(t, "archived configs", must(f.ListConfigs(t.Context(), store.SetupFilter{Statuses: []string{"archived"}}, store.Page{}))(t).Items, []store.Config{archived})
 		equal(t, "config", must(f.Config(t.Context(), f.config.ID))(t), archived)
-		of := store.SetupFilter{Deployments: []string{f.deployment.ID, "x"}, Providers: []string{"acme"}}
+		of := store.SetupFilter{Deployments: []string{f.deployment.ID, "x"}, Providers: []string{"acme", f.provider.ID}} // by both of its names
 		equal(t, "config of the deployment", must(f.ListConfigs(t.Context(), of, store.Page{}))(t).Items[0].Preview, active[0].Preview)
 	})
 
@@ -82,6 +83,25 @@ func TestSetup(t *testing.T) {
 		notFound(t, err, "provider.deployment", f.deployment.ID)
 		_, err = f.CreateAuthConfig(t.Context(), day, a)
 		notFound(t, err, "provider.deployment", f.deployment.ID)
+	})
+
+	t.Run("DeploymentsAndConfigsCanBeLookedFor", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t)
+		version := must(f.Provider(t.Context(), "acme"))(t).CurrentVersion
+		for _, c := range []struct {
+			filter               store.SetupFilter
+			deployments, configs int
+		}{
+			{store.SetupFilter{Search: "OUR"}, 1, 0},
+			{store.SetupFilter{Search: "conf"}, 0, 1},
+			{store.SetupFilter{Search: "%"}, 0, 0},
+			{store.SetupFilter{Versions: []string{version.ID, "x"}, Specs: []string{version.SpecificationID, "x"}}, 1, 2},
+			{store.SetupFilter{Versions: []string{"x"}, Specs: []string{"x"}}, 0, 0},
+		} {
+			equal(t, fmt.Sprintf("%+v", c.filter), []int{len(must(f.ListDeployments(t.Context(), c.filter, store.Page{}))(t).Items),
+				len(must(f.ListConfigs(t.Context(), c.filter, store.Page{}))(t).Items)}, []int{c.deployments, c.configs})
+		}
 	})
 
 	t.Run("AListOfAuthConfigsCanBeNarrowed", func(t *testing.T) {

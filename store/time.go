@@ -6,6 +6,9 @@ import "time"
 
 func ms(t time.Time) int64 { return t.UnixMilli() }
 
+// msUp is the first whole millisecond that is not before t: rows have whole ones.
+func msUp(t time.Time) int64 { return ms(t.Add(time.Millisecond - 1)) }
+
 func msPtr(t time.Time) *int64 {
 	if t.IsZero() {
 		return nil

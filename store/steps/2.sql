@@ -147,5 +147,5 @@ DROP TABLE attempt;
 ALTER TABLE attempt_2 RENAME TO attempt;
 
 -- Rows of old may be dated a little out of order.
-INSERT INTO meta (key, value) SELECT 'event_disorder', CAST(coalesce(max(seq), 0) AS BLOB) FROM event;
-INSERT INTO meta (key, value) SELECT 'notification_disorder', CAST(coalesce(max(seq), 0) AS BLOB) FROM notification;
+INSERT INTO meta (key, value) SELECT 'event_disorder', CAST(json_array(max(seq), max(created_at)) AS BLOB) FROM event HAVING count(*) > 0;
+INSERT INTO meta (key, value) SELECT 'notification_disorder', CAST(json_array(max(seq), max(created_at)) AS BLOB) FROM notification HAVING count(*) > 0;

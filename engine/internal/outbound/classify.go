@@ -22,7 +22,7 @@ const (
 )
 
 // Classify is the reason, one of the Failure constants, that a request made with a
-// client of [NewClient] got no answer, or that reading the answer ended early; err is
+// [Transport] or a client of [NewClient] got no answer, or that reading the answer ended early; err is
 // what the client or the body returned. It is "" for nil.
 //
 // Whose doing it is that a context was cancelled, only the caller knows: here

@@ -1,5 +1,5 @@
-// Package outbound is everything that leaves the process by HTTP: the client that
-// deliveries and polls share, which addresses it refuses, and how its answers and
+// Package outbound is everything that leaves the process by HTTP: the transport of
+// deliveries, the client of polls, which addresses both refuse, and how their answers and
 // errors are read.
 package outbound
 
@@ -13,10 +13,6 @@ import (
 type Options struct {
 	// AllowPrivate lets connections reach every address, also those that [Blocked] names.
 	AllowPrivate bool
-	// Gzip asks servers for gzip and decompresses what they answer, which polls profit
-	// from. A small answer can then become a huge body, so read it with [ReadCapped].
-	// false asks for nothing and leaves bodies as they came.
-	Gzip bool
 	// Resolver looks names up. nil means [net.DefaultResolver].
 	Resolver *net.Resolver
 }
@@ -26,6 +22,8 @@ type Options struct {
 //   - refuses to connect to a [Blocked] address, with an error that wraps
 //     [ErrBlockedAddress]. The check is of the very address being connected to, so
 //     what a name resolves to at another moment does not matter;
+//   - asks for gzip and decompresses what is answered. A small answer can then become a
+//     huge body, so read it with [ReadCapped];
 //   - follows no redirect: the caller gets the 3xx;
 //   - uses no proxy, whatever the environment says, since a proxy would connect
 //     where the check cannot see;
@@ -41,7 +39,6 @@ func NewClient(o Options) *http.Client {
 		// put something else there.
 		Transport: &http.Transport{
 			DialContext:            dialer.DialContext,
-			DisableCompression:     !o.Gzip,
 			ForceAttemptHTTP2:      true, // a DialContext turns it off otherwise
 			IdleConnTimeout:        90 * time.Second,
 			MaxIdleConns:           2048, // a fan-out talks to many hosts at once

@@ -12,10 +12,11 @@ const (
 
 // idle are connections that wait for their next request. The zero value is empty.
 type idle struct {
-	mu    sync.Mutex
-	conns map[address][]*conn // last used last
-	count int
-	sweep *time.Timer // closes what has waited too long; nil: nothing waits
+	mu     sync.Mutex
+	conns  map[address][]*conn // last used last
+	count  int
+	closed bool        // nothing more is kept
+	sweep  *time.Timer // closes what has waited too long; nil: nothing waits
 }
 
 // take is a kept connection that the server has not hung up on; nil: there is none.
@@ -43,7 +44,7 @@ func (i *idle) put(c *conn) {
 	c.used = time.Now()
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.count >= maxIdle {
+	if i.count >= maxIdle || i.closed {
 		c.Close()
 		return
 	}
@@ -71,7 +72,12 @@ func (i *idle) closeOld() {
 	i.closeUnused(time.Now().Add(-maxIdleTime))
 }
 
-func (i *idle) closeAll() { i.closeUnused(time.Now().Add(time.Second)) }
+func (i *idle) close() {
+	i.mu.Lock()
+	i.closed = true
+	i.mu.Unlock()
+	i.closeUnused(time.Now().Add(time.Second))
+}
 
 // closeUnused closes what was last used before t.
 func (i *idle) closeUnused(t time.Time) {
