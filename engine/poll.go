@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 )
 
 // poller asks the store every second which triggers are due, and polls them in a bounded
-// pool. Which are in flight is known here and nowhere else.
+// pool. Which are in hand is known here and nowhere else.
 type poller struct {
 	e      *Engine
 	woken  chan struct{}
@@ -23,15 +24,21 @@ type poller struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // the loop, the polls and the mapping
 
-	mu       sync.Mutex
-	inFlight map[int64]bool // row numbers of triggers
-	more     bool           // more was due than there was room for
-	mapping  bool           // inputs are being mapped again
-	mapAt    time.Time      // when the next input is to be mapped again; zero: none
+	mu      sync.Mutex
+	inHand  map[int64]bool     // row numbers of triggers: queued, or being polled
+	queue   []store.PollTarget // due, and read already
+	running int                // polls
+	more    bool               // more was due than was read
+	mapping bool               // inputs are being mapped again
+	mapAt   time.Time          // when the next input is to be mapped again; zero: none
 }
 
+// queuePerPoll is how many triggers are read ahead for each poll that may run at a time: it
+// takes one query to read many.
+const queuePerPoll = 4
+
 func newPoller(e *Engine) *poller {
-	return &poller{e: e, woken: make(chan struct{}, 1), inFlight: make(map[int64]bool), mapAt: e.now(), cancel: func() {}}
+	return &poller{e: e, woken: make(chan struct{}, 1), inHand: make(map[int64]bool), mapAt: e.now(), cancel: func() {}}
 }
 
 func (p *poller) start(work context.Context) {
@@ -69,74 +76,83 @@ func (p *poller) stop() {
 	p.wg.Wait()
 }
 
-// tick starts what is due. loop ends the reading of what is due, work the polls.
+// tick reads what is due and starts it. loop ends the reading of what is due, work the polls.
 func (p *poller) tick(loop, work context.Context) {
 	now := p.e.now()
 	p.mu.Lock()
-	busy := len(p.inFlight)
 	mapNow := !p.mapping && !p.mapAt.IsZero() && !p.mapAt.After(now)
 	p.mapping = p.mapping || mapNow
+	inHand, enough := len(p.inHand), len(p.queue) >= p.e.options.MaxPolls
 	p.mu.Unlock()
 	if mapNow {
 		p.wg.Go(func() { p.mapAgain(loop, work) })
 	}
-	room := p.e.options.MaxPolls - busy
-	if room <= 0 {
-		p.setMore(true)
+	if enough {
 		return
 	}
-	due, err := p.e.store.DuePolls(loop, now, busy+room+1)
+	// What is in hand is due in the table, still: so many more have to be read.
+	limit := inHand + queuePerPoll*p.e.options.MaxPolls
+	due, err := p.e.store.DuePolls(loop, now, limit)
+	var targets []store.PollTarget
+	if err == nil {
+		targets, err = p.e.store.PollTargets(loop, p.unknown(due))
+	}
 	if err != nil {
 		if loop.Err() == nil {
 			p.e.log.ErrorContext(loop, "what is due could not be read", keyError, err)
 		}
 		return
 	}
-	p.setMore(false)
-	for _, seq := range due {
-		p.mu.Lock()
-		switch {
-		case p.inFlight[seq]:
-		case len(p.inFlight) >= p.e.options.MaxPolls:
-			p.more = true
-		default:
-			p.inFlight[seq] = true
-			p.wg.Go(func() { p.run(loop, work, seq) })
-		}
-		p.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.more = len(due) == limit
+	for _, t := range targets {
+		p.inHand[t.Seq] = true
+		p.queue = append(p.queue, t)
+	}
+	for p.startNext(loop, work) {
 	}
 }
 
-func (p *poller) setMore(more bool) {
+// unknown are those of some triggers that are not in hand.
+func (p *poller) unknown(due []int64) []int64 {
 	p.mu.Lock()
-	p.more = more
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	return slices.DeleteFunc(due, func(seq int64) bool { return p.inHand[seq] })
+}
+
+// startNext starts the next poll, if there is one and room for it. p.mu is held.
+func (p *poller) startNext(loop, work context.Context) bool {
+	if len(p.queue) == 0 || p.running >= p.e.options.MaxPolls || loop.Err() != nil {
+		return false
+	}
+	t := p.queue[0]
+	p.queue[0] = store.PollTarget{}
+	p.queue = p.queue[1:]
+	p.running++
+	p.wg.Go(func() { p.run(loop, work, t) })
+	return true
 }
 
 // run polls one trigger and records what came of it. loop ends the pause after a failure of
-// the store, ctx the poll.
-func (p *poller) run(loop, ctx context.Context, seq int64) {
-	recorded := p.poll(ctx, seq)
-	release := func() {
-		p.mu.Lock()
-		delete(p.inFlight, seq)
-		more := p.more
-		p.mu.Unlock()
-		if more {
-			p.wake()
+// the store, work the poll.
+func (p *poller) run(loop, work context.Context, t store.PollTarget) {
+	if !p.poll(work, t) && work.Err() == nil {
+		// The store could not take it: the trigger is due still, but asking its source again at
+		// once would help nobody.
+		select {
+		case <-loop.Done():
+		case <-time.After(storeRetry):
 		}
 	}
-	if recorded || ctx.Err() != nil {
-		release()
-		return
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running--
+	delete(p.inHand, t.Seq)
+	p.startNext(loop, work)
+	if p.more && len(p.queue) < p.e.options.MaxPolls {
+		p.wake()
 	}
-	// The store could not take it: the trigger is due still, but asking its source again at
-	// once would help nobody.
-	select {
-	case <-loop.Done():
-	case <-time.After(storeRetry):
-	}
-	release()
 }
 
 // lateGrace is how long past its deadline a poll may run until that is said of its trigger.
@@ -146,17 +162,10 @@ const lateGrace = 5 * time.Second
 const storeRetry = 5 * time.Second
 
 // poll tells whether its outcome is in the store, or there was none to be.
-func (p *poller) poll(ctx context.Context, seq int64) (recorded bool) {
-	t, err := p.e.store.PollTarget(ctx, seq)
+func (p *poller) poll(ctx context.Context, t store.PollTarget) (recorded bool) {
 	now := p.e.now()
-	if err != nil {
-		if ctx.Err() == nil {
-			p.e.log.ErrorContext(ctx, "a trigger could not be read", keyTrigger, seq, keyError, err)
-		}
-		return false
-	}
 	if t.DueAt.IsZero() || t.DueAt.After(now) {
-		return true // it was polled, or detached, since it was found due
+		return true // it was polled, or detached, between being found due and being read
 	}
 	log := p.e.log.With(keyProvider, t.ProviderIdentifier, keyTrigger, t.ID, keyInstance, t.InstanceID, keyCallback, t.CallbackID)
 	limited, cancel := context.WithTimeout(ctx, p.e.options.PollTimeout)
@@ -264,6 +273,9 @@ func (e *Engine) source(t store.PollTarget, now time.Time, log *slog.Logger) (*T
 	s := Source{Config: t.Config, Now: now.UTC(), HTTP: e.polls, Log: log}
 	if t.AuthMethod != "" {
 		s.Auth = &Auth{Method: t.AuthMethod, Value: t.Auth}
+	}
+	if t.Err != nil {
+		return nil, s, fmt.Errorf("read the config: %w", t.Err)
 	}
 	d := e.providers[t.ProviderIdentifier]
 	if d == nil {

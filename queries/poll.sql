@@ -4,7 +4,7 @@ SELECT t.seq FROM instance_trigger AS t
 WHERE t.next_poll_at IS NOT NULL AND t.next_poll_at <= @now
 ORDER BY t.next_poll_at LIMIT @max_rows;
 
--- name: PollTarget :one
+-- name: PollTargets :many
 SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision, t.state, t.next_poll_at, t.consecutive_failures, t.error_code, t.error_message,
   i.id AS instance_id, i.callback_seq, c.id AS callback_id, c.poll_interval_seconds_override,
   t.provider_trigger_seq, pt.key AS trigger_key, pt.interval_seconds, p.identifier AS provider_identifier,
@@ -17,7 +17,7 @@ JOIN provider AS p ON p.seq = pt.provider_seq
 JOIN provider_config AS cfg ON cfg.seq = i.config_seq
 LEFT JOIN provider_auth_config AS ac ON ac.seq = i.auth_config_seq
 LEFT JOIN provider_auth_method AS m ON m.seq = ac.auth_method_seq
-WHERE t.seq = @seq;
+WHERE t.seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
 
 -- Both poll outcomes hold only for a trigger that is still polled, and with what it was polled with: one
 -- that was detached or changed meanwhile keeps its state.

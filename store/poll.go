@@ -27,6 +27,7 @@ type PollTarget struct {
 	DueAt               time.Time // zero: it is not polled
 	ConsecutiveFailures int
 	LastError           *Failure // as the trigger shows it
+	Err                 error    // why the config or auth config cannot be opened; nil: they are
 
 	trigger  int64 // row number of the provider's trigger
 	revision int64 // of what it is polled with
@@ -40,21 +41,38 @@ func (s *Store) DuePolls(ctx context.Context, now time.Time, limit int) ([]int64
 
 // PollTarget loads a trigger.
 func (s *Store) PollTarget(ctx context.Context, seq int64) (PollTarget, error) {
-	r, err := s.read.PollTarget(ctx, seq)
-	if err != nil {
-		return PollTarget{}, notFound(err, "callback.instance.trigger", strconv.FormatInt(seq, 10))
+	targets, err := s.PollTargets(ctx, []int64{seq})
+	if err == nil && len(targets) == 0 {
+		err = &NotFoundError{Entity: "callback.instance.trigger", ID: strconv.FormatInt(seq, 10)}
 	}
-	t := PollTarget{Seq: seq, ID: r.ID, InstanceID: r.InstanceID, CallbackID: r.CallbackID, ProviderIdentifier: r.ProviderIdentifier, TriggerKey: r.TriggerKey,
+	if err != nil {
+		return PollTarget{}, err
+	}
+	return targets[0], nil
+}
+
+// PollTargets loads triggers, in the order of seqs. Those that are not there are left out.
+func (s *Store) PollTargets(ctx context.Context, seqs []int64) ([]PollTarget, error) {
+	if len(seqs) == 0 {
+		return nil, nil
+	}
+	rows, err := s.read.PollTargets(ctx, seqsJSON(seqs))
+	if err != nil {
+		return nil, err
+	}
+	return inOrder(seqs, rows, func(r *db.PollTargetsRow) int64 { return r.Seq }, s.pollTarget)
+}
+
+func (s *Store) pollTarget(r *db.PollTargetsRow) (PollTarget, error) {
+	t := PollTarget{Seq: r.Seq, ID: r.ID, InstanceID: r.InstanceID, CallbackID: r.CallbackID, ProviderIdentifier: r.ProviderIdentifier, TriggerKey: r.TriggerKey,
 		State: r.State, SkipBaseline: r.Baseline == "skip", Interval: pollInterval(r.PollIntervalSecondsOverride, r.IntervalSeconds),
 		DueAt: fromMSPtr(r.NextPollAt), ConsecutiveFailures: int(r.ConsecutiveFailures), LastError: failure(r.ErrorCode, r.ErrorMessage), trigger: r.ProviderTriggerSeq, revision: r.Revision}
-	if t.Config, err = s.sealer.open("config:"+r.ConfigID, r.ConfigValue); err != nil {
-		return t, err
-	}
-	if r.AuthConfigID != nil {
+	t.Config, t.Err = s.sealer.open("config:"+r.ConfigID, r.ConfigValue)
+	if r.AuthConfigID != nil && t.Err == nil {
 		t.AuthMethod = orElse(r.AuthMethodKey, "")
-		t.Auth, err = s.sealer.open("auth_config:"+*r.AuthConfigID, r.AuthValue)
+		t.Auth, t.Err = s.sealer.open("auth_config:"+*r.AuthConfigID, r.AuthValue)
 	}
-	return t, err
+	return t, nil // one that is broken does not keep the others from being polled
 }
 
 // Item is one input that a poll found: mapped, or with the reason why not.

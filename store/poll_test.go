@@ -228,3 +228,31 @@ func TestMapping(t *testing.T) {
 		equal(t, "event", []string{e.Status, e.DeliveryStatus}, []string{"failed", "skipped"})
 	})
 }
+
+// What one trigger polls with cannot be opened: the others are polled all the same.
+func TestPollTargetsThatAreBroken(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	broken := f.target("made")
+	whole := f.fresh(t)
+	config := must(f.CreateConfig(t.Context(), day, f.newConfig("other")))(t)
+	n := whole.newInstance()
+	n.ConfigID = config.ID
+	must(whole.AttachInstance(t.Context(), day, n))(t)
+	check(t, f.Write(t.Context(), func(tx *store.Tx) error {
+		return tx.Exec("UPDATE provider_config SET value = x'00' WHERE id = ?", f.config.ID)
+	}))
+	opened, failed := 0, 0
+	due := must(f.DuePolls(t.Context(), day.Add(time.Hour), 100))(t)
+	for _, target := range must(f.PollTargets(t.Context(), append(due, 9999)))(t) {
+		if target.Err != nil {
+			failed++
+		} else {
+			opened++
+		}
+		if target.Seq == broken.Seq && target.Err == nil {
+			t.Error("the broken one is whole")
+		}
+	}
+	equal(t, "triggers", []int{failed, opened}, []int{4, 2})
+}

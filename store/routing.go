@@ -17,6 +17,9 @@ type routing struct {
 	types    map[[2]string]int64 // row numbers of kinds of events, by type and trigger key
 }
 
+// maxRoutings bounds how many callbacks the writer knows the routing of.
+const maxRoutings = 10_000
+
 // maxKnownTypes bounds how many kinds of a callback's events are kept.
 const maxKnownTypes = 1000
 
@@ -64,6 +67,9 @@ func (tx *tx) routing(callbackID string) (*routing, error) {
 		if r.triggers[t.ProviderTriggerSeq], err = readStringList(t.EventTypes); err != nil {
 			return nil, err
 		}
+	}
+	if len(tx.w.routings) >= maxRoutings {
+		clear(tx.w.routings)
 	}
 	tx.w.routings[callbackID] = r
 	return r, nil

@@ -252,8 +252,8 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.pauseTriggersOfDeploymentStmt, err = db.PrepareContext(ctx, pauseTriggersOfDeployment); err != nil {
 		return nil, fmt.Errorf("error preparing query PauseTriggersOfDeployment: %w", err)
 	}
-	if q.pollTargetStmt, err = db.PrepareContext(ctx, pollTarget); err != nil {
-		return nil, fmt.Errorf("error preparing query PollTarget: %w", err)
+	if q.pollTargetsStmt, err = db.PrepareContext(ctx, pollTargets); err != nil {
+		return nil, fmt.Errorf("error preparing query PollTargets: %w", err)
 	}
 	if q.pollableInstancesStmt, err = db.PrepareContext(ctx, pollableInstances); err != nil {
 		return nil, fmt.Errorf("error preparing query PollableInstances: %w", err)
@@ -751,9 +751,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing pauseTriggersOfDeploymentStmt: %w", cerr)
 		}
 	}
-	if q.pollTargetStmt != nil {
-		if cerr := q.pollTargetStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing pollTargetStmt: %w", cerr)
+	if q.pollTargetsStmt != nil {
+		if cerr := q.pollTargetsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing pollTargetsStmt: %w", cerr)
 		}
 	}
 	if q.pollableInstancesStmt != nil {
@@ -1056,7 +1056,7 @@ type Queries struct {
 	pauseTriggersOfAuthConfigStmt  *sql.Stmt
 	pauseTriggersOfConfigStmt      *sql.Stmt
 	pauseTriggersOfDeploymentStmt  *sql.Stmt
-	pollTargetStmt                 *sql.Stmt
+	pollTargetsStmt                *sql.Stmt
 	pollableInstancesStmt          *sql.Stmt
 	postponeMappingStmt            *sql.Stmt
 	providerByIdentifierStmt       *sql.Stmt
@@ -1176,7 +1176,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		pauseTriggersOfAuthConfigStmt:  q.pauseTriggersOfAuthConfigStmt,
 		pauseTriggersOfConfigStmt:      q.pauseTriggersOfConfigStmt,
 		pauseTriggersOfDeploymentStmt:  q.pauseTriggersOfDeploymentStmt,
-		pollTargetStmt:                 q.pollTargetStmt,
+		pollTargetsStmt:                q.pollTargetsStmt,
 		pollableInstancesStmt:          q.pollableInstancesStmt,
 		postponeMappingStmt:            q.postponeMappingStmt,
 		providerByIdentifierStmt:       q.providerByIdentifierStmt,

@@ -127,7 +127,7 @@ func (q *Queries) NextMapping(ctx context.Context) (int64, error) {
 	return column_1, err
 }
 
-const pollTarget = `-- name: PollTarget :one
+const pollTargets = `-- name: PollTargets :many
 SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision, t.state, t.next_poll_at, t.consecutive_failures, t.error_code, t.error_message,
   i.id AS instance_id, i.callback_seq, c.id AS callback_id, c.poll_interval_seconds_override,
   t.provider_trigger_seq, pt.key AS trigger_key, pt.interval_seconds, p.identifier AS provider_identifier,
@@ -140,10 +140,10 @@ JOIN provider AS p ON p.seq = pt.provider_seq
 JOIN provider_config AS cfg ON cfg.seq = i.config_seq
 LEFT JOIN provider_auth_config AS ac ON ac.seq = i.auth_config_seq
 LEFT JOIN provider_auth_method AS m ON m.seq = ac.auth_method_seq
-WHERE t.seq = ?1
+WHERE t.seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
 `
 
-type PollTargetRow struct {
+type PollTargetsRow struct {
 	Seq                         int64
 	ID                          string
 	InstanceSeq                 int64
@@ -169,35 +169,51 @@ type PollTargetRow struct {
 	AuthMethodKey               *string
 }
 
-func (q *Queries) PollTarget(ctx context.Context, seq int64) (PollTargetRow, error) {
-	row := q.queryRow(ctx, q.pollTargetStmt, pollTarget, seq)
-	var i PollTargetRow
-	err := row.Scan(
-		&i.Seq,
-		&i.ID,
-		&i.InstanceSeq,
-		&i.Baseline,
-		&i.Revision,
-		&i.State,
-		&i.NextPollAt,
-		&i.ConsecutiveFailures,
-		&i.ErrorCode,
-		&i.ErrorMessage,
-		&i.InstanceID,
-		&i.CallbackSeq,
-		&i.CallbackID,
-		&i.PollIntervalSecondsOverride,
-		&i.ProviderTriggerSeq,
-		&i.TriggerKey,
-		&i.IntervalSeconds,
-		&i.ProviderIdentifier,
-		&i.ConfigID,
-		&i.ConfigValue,
-		&i.AuthConfigID,
-		&i.AuthValue,
-		&i.AuthMethodKey,
-	)
-	return i, err
+func (q *Queries) PollTargets(ctx context.Context, seqs string) ([]PollTargetsRow, error) {
+	rows, err := q.query(ctx, q.pollTargetsStmt, pollTargets, seqs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PollTargetsRow
+	for rows.Next() {
+		var i PollTargetsRow
+		if err := rows.Scan(
+			&i.Seq,
+			&i.ID,
+			&i.InstanceSeq,
+			&i.Baseline,
+			&i.Revision,
+			&i.State,
+			&i.NextPollAt,
+			&i.ConsecutiveFailures,
+			&i.ErrorCode,
+			&i.ErrorMessage,
+			&i.InstanceID,
+			&i.CallbackSeq,
+			&i.CallbackID,
+			&i.PollIntervalSecondsOverride,
+			&i.ProviderTriggerSeq,
+			&i.TriggerKey,
+			&i.IntervalSeconds,
+			&i.ProviderIdentifier,
+			&i.ConfigID,
+			&i.ConfigValue,
+			&i.AuthConfigID,
+			&i.AuthValue,
+			&i.AuthMethodKey,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const postponeMapping = `-- name: PostponeMapping :exec
