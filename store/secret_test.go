@@ -68,7 +68,7 @@ func TestSecrets(t *testing.T) {
 				tx.Exec("UPDATE provider_config SET value = (SELECT c.value FROM provider_config AS c WHERE c.id <> ?1) WHERE id = ?1", f.config.ID),
 				tx.Exec("UPDATE destination SET signing_secret = (SELECT d.signing_secret FROM destination AS d WHERE d.id <> ?1) WHERE id = ?1", other.ID))
 		}))
-		if _, err := f.PollTarget(t.Context(), target.Seq); err == nil {
+		if moved := must(f.PollTarget(t.Context(), target.Seq))(t); moved.Err == nil || moved.Config != nil {
 			t.Error("a config opened with another one's value")
 		}
 		if _, err := f.Destination(t.Context(), other.ID); err == nil {
