@@ -22,7 +22,7 @@ const (
 func triggers(ctx context.Context, s *suite) error {
 	t := &table{title: "Triggers, each polled every 100 s",
 		note: "Lag is from when a poll was due to when the provider was called; due times are whole seconds. Starved: due for over a second at the end and not polled. " +
-			"Then the same after a stop of ten minutes, when all are overdue at the start: a stampede would show as polls that run at once (MaxPolls is 64).",
+			"Then the same after a stop of ten minutes, when all are overdue at the start: a stampede would show as polls that run at once (MaxPolls is 256).",
 		head: []string{"triggers", "due/s", "polls/s", "lag p50", "lag p99", "lag max", "starved", "CPU of a core", "all overdue: at once", "polled in", "most in 1 s"}}
 	var worst watchedPolls
 	for _, n := range s.size.triggers {

@@ -36,7 +36,7 @@ type Options struct {
 	// addresses. Default: they are refused when connecting, whatever name led there.
 	AllowPrivateNetworks bool
 
-	// MaxPolls is how many polls run at a time; 0: 64.
+	// MaxPolls is how many polls run at a time; 0: 256.
 	MaxPolls int
 	// PollTimeout is the deadline of a poll, and again of the mapping of what it found; 0: 30 s.
 	PollTimeout time.Duration
@@ -56,7 +56,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.MaxPolls == 0 {
-		o.MaxPolls = 64
+		o.MaxPolls = 256
 	}
 	if o.PollTimeout == 0 {
 		o.PollTimeout = 30 * time.Second
