@@ -31,7 +31,11 @@ type deliverer struct {
 	attempts  int     // workers
 	endpoints map[int64]*endpoint
 	changes   int   // of destinations, since the start: what was read before one is old
-	lastRead  int64 // the highest row number of a notification that was read from the table
+	lastRead  int64 // the highest row number of a notification that was taken from the table
+	// The highest row number that was handed over, or there at the start. Up to it, all are on
+	// the disk; those above it will be handed over when they are.
+	handedOver int64
+	reconciled int64 // the highest row number there was at the last comparison with the table
 }
 
 func newDeliverer(e *Engine) *deliverer {
@@ -49,9 +53,14 @@ func (d *deliverer) start(ctx, work context.Context) error {
 	if err != nil {
 		return err
 	}
+	last, err := d.e.store.LastNotification(ctx)
+	if err != nil {
+		return err
+	}
 	reading, cancel := context.WithCancel(work)
 	d.mu.Lock()
 	d.work, d.cancel = work, cancel
+	d.handedOver = max(d.handedOver, last)
 	for destination, at := range open {
 		l := d.lane(destination)
 		l.lookAt(at)
@@ -103,6 +112,7 @@ func (d *deliverer) offer(deliveries []store.Delivery) {
 	wake := false
 	now := d.e.now()
 	for _, n := range deliveries {
+		d.handedOver = max(d.handedOver, n.Seq)
 		l := d.lane(n.DestinationSeq)
 		// Between their commit and now, the reader may have found them, and they may have been
 		// delivered even: then they are the reader's. And what waits in the table goes first.

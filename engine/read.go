@@ -120,13 +120,10 @@ func (d *deliverer) fetch(ctx context.Context, l *lane, limit int) (found []stor
 		return nil, again, err
 	}
 	now := d.e.now()
-	if len(open) == limit {
-		again = now // there may be more
-	}
 	var seqs []int64
+	fresh := 0
 	d.mu.Lock()
 	for _, o := range open {
-		d.lastRead = max(d.lastRead, o.Seq)
 		if l.inHand[o.Seq] {
 			continue
 		}
@@ -134,9 +131,21 @@ func (d *deliverer) fetch(ctx context.Context, l *lane, limit int) (found []stor
 			again = o.At // the first of what is not due yet: they come in order
 			break
 		}
+		if o.Seq > d.handedOver {
+			fresh++ // it is about to be handed over, once it is on the disk
+			continue
+		}
+		d.lastRead = max(d.lastRead, o.Seq)
 		seqs = append(seqs, o.Seq)
 	}
 	d.mu.Unlock()
+	switch {
+	case len(open) < limit || !again.IsZero():
+	case fresh == 0:
+		again = now // there may be more
+	default:
+		again = now.Add(time.Second) // or as soon as one of them is handed over
+	}
 	if len(seqs) == 0 {
 		return nil, again, nil
 	}
@@ -172,15 +181,22 @@ func (d *deliverer) fail(ctx context.Context, l *lane) (again time.Time, err err
 	return again, nil
 }
 
-// reconcile makes lanes of destinations that have open notifications and no lane. There
-// should be none; but the table is the truth.
+// reconcile makes lanes of destinations that have open notifications and no lane, and reads
+// what was there a minute ago, handed over or not. There should be neither; but the table is
+// the truth.
 func (d *deliverer) reconcile(ctx context.Context) {
 	open, err := d.e.store.OpenDestinations(ctx)
 	if err != nil {
 		return // the next time will do
 	}
+	last, err := d.e.store.LastNotification(ctx)
+	if err != nil {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.handedOver = max(d.handedOver, d.reconciled)
+	d.reconciled = last
 	for destination, at := range open {
 		if d.lanes[destination] == nil {
 			l := d.lane(destination)

@@ -111,6 +111,11 @@ func (s *Store) OpenDestinations(ctx context.Context) (map[int64]time.Time, erro
 	return out, nil
 }
 
+// LastNotification is the row number of the newest notification; 0: there is none.
+func (s *Store) LastNotification(ctx context.Context) (int64, error) {
+	return s.read.LastNotification(ctx)
+}
+
 // Due is an open notification of which only its turn is known.
 type Due struct {
 	Seq int64
