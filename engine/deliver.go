@@ -32,8 +32,8 @@ type deliverer struct {
 	endpoints map[int64]*endpoint
 	changes   int   // of destinations, since the start: what was read before one is old
 	lastRead  int64 // the highest row number of a notification that was taken from the table
-	// The highest row number that was handed over, or there at the start. Up to it, all are on
-	// the disk; those above it will be handed over when they are.
+	// The highest row number that was handed over, or there at the start. Those above it are
+	// about to be handed over, which is cheaper than to read them.
 	handedOver int64
 	reconciled int64 // the highest row number there was at the last comparison with the table
 }

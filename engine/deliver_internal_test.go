@@ -64,8 +64,8 @@ func TestLateOfferIsNotDeliveredTwice(t *testing.T) {
 	})
 }
 
-// What is committed, but perhaps not on the disk yet, is not delivered before it is handed
-// over; but if that is forgotten, the table is the truth.
+// What was just stored is not read, because it is about to be handed over; but if that is
+// forgotten, the table is the truth.
 func TestNothingIsDeliveredBeforeItIsHandedOver(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64

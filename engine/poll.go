@@ -25,17 +25,30 @@ type poller struct {
 	wg     sync.WaitGroup // the loop, the polls and the mapping
 
 	mu      sync.Mutex
-	inHand  map[int64]bool     // row numbers of triggers: queued, or being polled
-	queue   []store.PollTarget // due, and read already
-	running int                // polls
-	more    bool               // more was due than was read
-	mapping bool               // inputs are being mapped again
-	mapAt   time.Time          // when the next input is to be mapped again; zero: none
+	inHand  map[int64]bool // row numbers of triggers: queued, or being polled
+	queue   []readAhead
+	running int       // polls
+	more    bool      // more was due than was read
+	mapping bool      // inputs are being mapped again
+	mapAt   time.Time // when the next input is to be mapped again; zero: none
 }
 
-// queuePerPoll is how many triggers are read ahead for each poll that may run at a time: it
-// takes one query to read many.
-const queuePerPoll = 4
+// readAhead is a trigger that is due, as it was at a time.
+type readAhead struct {
+	store.PollTarget
+	at time.Time
+}
+
+const (
+	// queuePerPoll is how many triggers are read ahead for each poll that may run at a time: it
+	// takes one query to read many.
+	queuePerPoll = 4
+	// maxAhead is how old what was read ahead may be. An older one is read again, because it may
+	// have been detached, or been given another config.
+	maxAhead = time.Second
+	// maxStateAhead is how many bytes a state may have to be read ahead.
+	maxStateAhead = 4 << 10
+)
 
 func newPoller(e *Engine) *poller {
 	return &poller{e: e, woken: make(chan struct{}, 1), inHand: make(map[int64]bool), mapAt: e.now(), cancel: func() {}}
@@ -95,7 +108,7 @@ func (p *poller) tick(loop, work context.Context) {
 	due, err := p.e.store.DuePolls(loop, now, limit)
 	var targets []store.PollTarget
 	if err == nil {
-		targets, err = p.e.store.PollTargets(loop, p.unknown(due))
+		targets, err = p.e.store.PollTargets(loop, p.unknown(due), maxStateAhead)
 	}
 	if err != nil {
 		if loop.Err() == nil {
@@ -108,7 +121,7 @@ func (p *poller) tick(loop, work context.Context) {
 	p.more = len(due) == limit
 	for _, t := range targets {
 		p.inHand[t.Seq] = true
-		p.queue = append(p.queue, t)
+		p.queue = append(p.queue, readAhead{t, now})
 	}
 	for p.startNext(loop, work) {
 	}
@@ -127,7 +140,7 @@ func (p *poller) startNext(loop, work context.Context) bool {
 		return false
 	}
 	t := p.queue[0]
-	p.queue[0] = store.PollTarget{}
+	p.queue[0] = readAhead{}
 	p.queue = p.queue[1:]
 	p.running++
 	p.wg.Go(func() { p.run(loop, work, t) })
@@ -136,8 +149,15 @@ func (p *poller) startNext(loop, work context.Context) bool {
 
 // run polls one trigger and records what came of it. loop ends the pause after a failure of
 // the store, work the poll.
-func (p *poller) run(loop, work context.Context, t store.PollTarget) {
-	if !p.poll(work, t) && work.Err() == nil {
+func (p *poller) run(loop, work context.Context, t readAhead) {
+	var err error
+	if t.Partial || p.e.now().Sub(t.at) > maxAhead {
+		t.PollTarget, err = p.e.store.PollTarget(work, t.Seq)
+	}
+	if err != nil && work.Err() == nil {
+		p.e.log.ErrorContext(work, "a trigger could not be read", keyTrigger, t.ID, keyError, err)
+	}
+	if (err != nil || !p.poll(work, t.PollTarget)) && work.Err() == nil {
 		// The store could not take it: the trigger is due still, but asking its source again at
 		// once would help nobody.
 		select {

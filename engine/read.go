@@ -132,7 +132,7 @@ func (d *deliverer) fetch(ctx context.Context, l *lane, limit int) (found []stor
 			break
 		}
 		if o.Seq > d.handedOver {
-			fresh++ // it is about to be handed over, once it is on the disk
+			fresh++ // it is about to be handed over
 			continue
 		}
 		d.lastRead = max(d.lastRead, o.Seq)

@@ -5,7 +5,8 @@ WHERE t.next_poll_at IS NOT NULL AND t.next_poll_at <= @now
 ORDER BY t.next_poll_at LIMIT @max_rows;
 
 -- name: PollTargets :many
-SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision, t.state, t.next_poll_at, t.consecutive_failures, t.error_code, t.error_message,
+SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision,
+  CAST(CASE WHEN length(t.state) <= CAST(@max_state AS INTEGER) THEN t.state END AS BLOB) AS state, CAST(coalesce(length(t.state), 0) AS INTEGER) AS state_length, t.next_poll_at, t.consecutive_failures, t.error_code, t.error_message,
   i.id AS instance_id, i.callback_seq, c.id AS callback_id, c.poll_interval_seconds_override,
   t.provider_trigger_seq, pt.key AS trigger_key, pt.interval_seconds, p.identifier AS provider_identifier,
   cfg.id AS config_id, cfg.value AS config_value, ac.id AS auth_config_id, ac.value AS auth_value, m.key AS auth_method_key

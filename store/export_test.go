@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"io"
-	"os"
 	"sync"
 	"time"
 
@@ -122,6 +121,3 @@ func (c recordingConn) QueryContext(ctx context.Context, text string, args []dri
 	c.r.add(text, args)
 	return c.Conn.(driver.QueryerContext).QueryContext(ctx, text, args)
 }
-
-// SetSync replaces how the log is brought to the disk.
-func (s *Store) SetSync(sync func(*os.File) error) { s.writer.disk.fsync = sync }

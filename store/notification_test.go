@@ -48,6 +48,19 @@ func TestRecordOutcomes(t *testing.T) {
 		equal(t, "the notification's event", n.Event, store.NotificationEvent{ID: e.ID, Type: e.Type, DeliveryStatus: "sent", DestinationCount: 1, SuccessCount: 1, CreatedAt: day, UpdatedAt: day})
 	})
 
+	// In one batch the first that says something of an attempt wins, and attempts follow each other.
+	t.Run("InTheOrderOfTheBatch", func(t *testing.T) {
+		t.Parallel()
+		f := shared.fresh(t)
+		a, b, c := f.publish("a").Deliveries[0], f.publish("b").Deliveries[0], f.publish("c").Deliveries[0]
+		f.record(outcome(a, 1, "", time.Time{}), outcome(b, 1, "timeout", day), outcome(c, 7, "", time.Time{}),
+			outcome(a, 1, "timeout", day), outcome(b, 2, "", time.Time{}), outcome(c, 1, "", time.Time{}))
+		for d, attempts := range map[string]int{a.NotificationID: 1, b.NotificationID: 2, c.NotificationID: 1} {
+			n := f.notification(d)
+			equal(t, "notification", []any{n.Status, n.AttemptCount, len(n.Attempts), n.Event.DeliveryStatus, n.Event.SuccessCount}, []any{"delivered", attempts, attempts, "sent", 1})
+		}
+	})
+
 	t.Run("RetryingThenFailed", func(t *testing.T) {
 		t.Parallel()
 		f := shared.fresh(t)

@@ -211,6 +211,19 @@ func TestOpen(t *testing.T) {
 			t.Error("a reader wrote")
 		}
 	})
+
+	t.Run("CommitsAreOnTheDiskUnlessNoSync", func(t *testing.T) {
+		t.Parallel()
+		for noSync, want := range map[bool]string{false: "wal 2", true: "wal 1"} {
+			s := must(store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "test.db"), NoSync: noSync}))(t)
+			var journal, synchronous string
+			check(t, s.Write(t.Context(), func(tx *store.Tx) error {
+				return errors.Join(tx.Scan("PRAGMA journal_mode", &journal), tx.Scan("PRAGMA synchronous", &synchronous))
+			}))
+			equal(t, "journal mode and synchronous", journal+" "+synchronous, want)
+			check(t, s.Close())
+		}
+	})
 }
 
 // refuses expects Open to fail with an error that says so.

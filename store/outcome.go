@@ -76,18 +76,28 @@ func (o Outcome) row() (db.InsertAttemptParams, error) {
 func (tx *tx) recordOutcomes(now int64, outcomes []Outcome) (recorded []bool, err error) {
 	recorded = make([]bool, len(outcomes))
 	at := make(map[int64]int, len(outcomes)) // outcomes by notification
-	delivered := make(map[int][]int64)       // notifications by attempt number
+	again := make(map[int64]bool)            // notifications with several, which are taken in their order
 	for i, o := range outcomes {
-		_, again := at[o.Seq]
-		if o.Attempt.Failure == nil && !again {
-			at[o.Seq] = i
+		_, known := at[o.Seq]
+		again[o.Seq] = again[o.Seq] || known
+		at[o.Seq] = i
+	}
+	delivered := make(map[int][]int64) // notifications by attempt number
+	for i, o := range outcomes {
+		switch {
+		case o.Attempt.Failure != nil:
+		case again[o.Seq]:
+			rows, err := tx.q.RecordDeliveries(tx.ctx, db.RecordDeliveriesParams{Seqs: seqsJSON([]int64{o.Seq}), AttemptCount: int64(o.Attempt.Number), Now: now})
+			if err != nil {
+				return nil, err
+			}
+			recorded[i] = len(rows) > 0
+			continue
+		default:
 			delivered[o.Attempt.Number] = append(delivered[o.Attempt.Number], o.Seq)
 			continue
 		}
 		p := db.RecordFailureParams{Seq: o.Seq, Status: "failed", AttemptCount: int64(o.Attempt.Number), NextAttemptAt: msPtr(o.NextAttemptAt), Now: now}
-		if o.Attempt.Failure == nil {
-			continue // it was delivered once; what says so twice is dropped
-		}
 		if p.NextAttemptAt != nil {
 			p.Status = "retrying"
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"math"
 	"strconv"
 	"time"
 
@@ -21,7 +22,8 @@ type PollTarget struct {
 	Config              json.RawMessage
 	AuthMethod          string          // "": no auth config
 	Auth                json.RawMessage // nil: no auth config
-	State               json.RawMessage // nil: none yet
+	State               json.RawMessage // nil: none yet, or left out
+	Partial             bool            // the state is left out
 	SkipBaseline        bool            // what this poll finds is to be remembered, not emitted
 	Interval            time.Duration
 	DueAt               time.Time // zero: it is not polled
@@ -41,7 +43,7 @@ func (s *Store) DuePolls(ctx context.Context, now time.Time, limit int) ([]int64
 
 // PollTarget loads a trigger.
 func (s *Store) PollTarget(ctx context.Context, seq int64) (PollTarget, error) {
-	targets, err := s.PollTargets(ctx, []int64{seq})
+	targets, err := s.PollTargets(ctx, []int64{seq}, math.MaxInt64)
 	if err == nil && len(targets) == 0 {
 		err = &NotFoundError{Entity: "callback.instance.trigger", ID: strconv.FormatInt(seq, 10)}
 	}
@@ -51,19 +53,24 @@ func (s *Store) PollTarget(ctx context.Context, seq int64) (PollTarget, error) {
 	return targets[0], nil
 }
 
-// PollTargets loads triggers, in the order of seqs. Those that are not there are left out.
-func (s *Store) PollTargets(ctx context.Context, seqs []int64) ([]PollTarget, error) {
+// PollTargets loads triggers, in the order of seqs, with states of at most maxState bytes.
+// Triggers that are not there are left out.
+func (s *Store) PollTargets(ctx context.Context, seqs []int64, maxState int64) ([]PollTarget, error) {
 	if len(seqs) == 0 {
 		return nil, nil
 	}
-	rows, err := s.read.PollTargets(ctx, seqsJSON(seqs))
+	rows, err := s.read.PollTargets(ctx, maxState, seqsJSON(seqs))
 	if err != nil {
 		return nil, err
 	}
-	return inOrder(seqs, rows, func(r *db.PollTargetsRow) int64 { return r.Seq }, s.pollTarget)
+	return inOrder(seqs, rows, func(r *db.PollTargetsRow) int64 { return r.Seq }, func(r *db.PollTargetsRow) (PollTarget, error) {
+		t := s.pollTarget(r)
+		t.Partial = r.StateLength > maxState
+		return t, nil
+	})
 }
 
-func (s *Store) pollTarget(r *db.PollTargetsRow) (PollTarget, error) {
+func (s *Store) pollTarget(r *db.PollTargetsRow) PollTarget {
 	t := PollTarget{Seq: r.Seq, ID: r.ID, InstanceID: r.InstanceID, CallbackID: r.CallbackID, ProviderIdentifier: r.ProviderIdentifier, TriggerKey: r.TriggerKey,
 		State: r.State, SkipBaseline: r.Baseline == "skip", Interval: pollInterval(r.PollIntervalSecondsOverride, r.IntervalSeconds),
 		DueAt: fromMSPtr(r.NextPollAt), ConsecutiveFailures: int(r.ConsecutiveFailures), LastError: failure(r.ErrorCode, r.ErrorMessage), trigger: r.ProviderTriggerSeq, revision: r.Revision}
@@ -72,7 +79,7 @@ func (s *Store) pollTarget(r *db.PollTargetsRow) (PollTarget, error) {
 		t.AuthMethod = orElse(r.AuthMethodKey, "")
 		t.Auth, t.Err = s.sealer.open("auth_config:"+*r.AuthConfigID, r.AuthValue)
 	}
-	return t, nil // one that is broken does not keep the others from being polled
+	return t // one that is broken does not keep the others from being polled
 }
 
 // Item is one input that a poll found: mapped, or with the reason why not.
@@ -293,8 +300,9 @@ func (s *Store) RecordMapping(ctx context.Context, now time.Time, t PollTarget, 
 			if err != nil {
 				return err
 			}
-			if n == 0 {
+			if n == 0 { // its source id is that of the other one, by which it is found
 				e.status, e.failure = "skipped", &Failure{Code: "duplicate", Message: "the source repeated an event that is there already"}
+				e.sourceID = rows[0].Event.SourceID
 			}
 		}
 		var destinations []int64

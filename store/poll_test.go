@@ -205,6 +205,8 @@ func TestMapping(t *testing.T) {
 		equal(t, "deliveries", len(must(f.RecordMapping(t.Context(), day, f.target("made"), m, item("a")))(t)), 0)
 		e := f.events()[0]
 		equal(t, "event", []string{e.Status, e.DeliveryStatus, e.Error.Code}, []string{"skipped", "skipped", "duplicate"})
+		named := must(f.ListEvents(t.Context(), f.callback.ID, store.EventFilter{SourceIDs: []string{e.SourceID}}, store.Page{}))(t)
+		equal(t, "events of that source id", eventIDs(named), []string{e.ID})
 	})
 
 	t.Run("OneThatFailsAgainIsTriedUntilItIsGivenUp", func(t *testing.T) {
@@ -244,7 +246,7 @@ func TestPollTargetsThatAreBroken(t *testing.T) {
 	}))
 	opened, failed := 0, 0
 	due := must(f.DuePolls(t.Context(), day.Add(time.Hour), 100))(t)
-	for _, target := range must(f.PollTargets(t.Context(), append(due, 9999)))(t) {
+	for _, target := range must(f.PollTargets(t.Context(), append(due, 9999), 1<<20))(t) {
 		if target.Err != nil {
 			failed++
 		} else {

@@ -93,6 +93,7 @@ func TestSetup(t *testing.T) {
 			filter               store.SetupFilter
 			deployments, configs int
 		}{
+			{store.SetupFilter{Providers: []string{"acme", f.provider.ID, "acme"}}, 1, 2}, // by both of its names
 			{store.SetupFilter{Search: "OUR"}, 1, 0},
 			{store.SetupFilter{Search: "conf"}, 0, 1},
 			{store.SetupFilter{Search: "%"}, 0, 0},

@@ -28,7 +28,6 @@ import (
 // stops when its context is done. A write that has not begun by then returns the
 // context's error and changes nothing; one that has begun runs to its end.
 type Store struct {
-	noSync  bool
 	lock    *flock.Flock
 	log     *slog.Logger
 	sealer  *sealer
@@ -64,7 +63,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{noSync: o.NoSync, lock: l, log: o.Logger, ids: newIDs(o.Now, o.Rand)}
+	s := &Store{lock: l, log: o.Logger, ids: newIDs(o.Now, o.Rand)}
 	if err := s.open(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
 	}
@@ -159,9 +158,13 @@ func migratorDSN(o Options) string {
 }
 
 func writerDSN(o Options) string {
+	sync := "FULL"
+	if o.NoSync {
+		sync = "NORMAL"
+	}
 	return dsn(o.Path, url.Values{
 		"_journal_mode": {"WAL"},
-		"_synchronous":  {"NORMAL"}, // and sync.go
+		"_synchronous":  {sync},
 		"_busy_timeout": {"5000"},
 		"_foreign_keys": {"1"},
 		"_txlock":       {"immediate"},

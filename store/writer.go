@@ -22,14 +22,12 @@ import (
 const maxBatch = 256
 
 // writer owns the one connection that writes. Whoever wants to write hands over a piece
-// of work; the writer runs all that is waiting in one transaction and commits once, and
-// all are answered when that is on the disk (sync.go). With nothing to do it sleeps; a lone
-// piece waits for nobody.
+// of work; the writer runs all that is waiting in one transaction, commits once, and
+// answers all. With nothing to do it sleeps; a lone piece waits for nobody.
 type writer struct {
 	s    *Store
 	pool *sql.DB
 	work chan *piece
-	disk *syncer
 	done chan struct{} // closed when the loop has ended
 
 	running bool         // the loop was started
@@ -72,7 +70,7 @@ type tx struct {
 
 func newWriter(s *Store, pool *sql.DB) *writer {
 	pool.SetMaxOpenConns(1)
-	return &writer{s: s, pool: pool, work: make(chan *piece, maxBatch), disk: newSyncer(s.noSync), done: make(chan struct{})}
+	return &writer{s: s, pool: pool, work: make(chan *piece, maxBatch), done: make(chan struct{})}
 }
 
 // start connects and runs the loop; stop waits for it.
@@ -82,7 +80,6 @@ func (w *writer) start() error {
 		return err
 	}
 	w.running = true
-	go w.disk.loop()
 	go w.loop()
 	return nil
 }
@@ -96,7 +93,7 @@ func (w *writer) stop() error {
 		<-w.done
 	}
 	w.disconnect()
-	return errors.Join(w.pool.Close(), w.disk.close())
+	return w.pool.Close()
 }
 
 func (w *writer) connect() (err error) {
@@ -124,10 +121,8 @@ func (w *writer) connect() (err error) {
 	if w.lastEvent, err = w.q.LastEvent(ctx); err != nil {
 		return err
 	}
-	if w.lastCreated, err = w.q.LastCreatedAt(ctx); err != nil {
-		return err
-	}
-	return w.disk.open(ctx, w.conn) // the log is there by now: something was read
+	w.lastCreated, err = w.q.LastCreatedAt(ctx)
+	return err
 }
 
 func (w *writer) disconnect() {
@@ -192,44 +187,54 @@ func (w *writer) hand(ctx context.Context, p *piece) error {
 
 func (w *writer) loop() {
 	defer close(w.done)
-	defer w.disk.stop()
 	batch := make([]*piece, 0, maxBatch)
 	for p := range w.work {
-		if p.begin() {
-			batch = w.runBatch(append(batch[:0], p))
-			clear(batch)
+		batch = append(batch[:0], p)
+		yielded := false
+	fill:
+		for len(batch) < maxBatch {
+			select {
+			case p, ok := <-w.work:
+				if !ok {
+					break fill
+				}
+				batch = append(batch, p)
+				yielded = false
+			default:
+				if yielded {
+					break fill
+				}
+				// Those whom the last commit let go are about to come back: one commit for
+				// all of them costs little more than one for the first.
+				yielded = true
+				runtime.Gosched()
+			}
+		}
+		w.runBatch(batch)
+		clear(batch)
+	}
+}
+
+// runBatch commits a batch and answers it. Nearly always every piece succeeds, so none
+// pays for a savepoint at first; when one fails, the transaction starts again with a
+// savepoint around each, and the failing ones fail alone.
+func (w *writer) runBatch(batch []*piece) {
+	ready := batch[:0]
+	for _, p := range batch {
+		if p.state.CompareAndSwap(waiting, begun) {
+			ready = append(ready, p)
+		} else {
+			close(p.done)
 		}
 	}
-}
-
-// begin tells whether a piece is still wanted, which it is from then on.
-func (p *piece) begin() bool {
-	if p.state.CompareAndSwap(waiting, begun) {
-		return true
+	if len(ready) == 0 {
+		return
 	}
-	close(p.done)
-	return false
-}
-
-// runBatch commits a piece and all that come while the disk is busy with the commit before.
-// Nearly always every piece succeeds, so none pays for a savepoint at first; when one fails,
-// the transaction starts again with a savepoint around each, and the failing ones fail alone.
-func (w *writer) runBatch(batch []*piece) []*piece {
-	batch, err := w.tryBatch(batch, false)
-	if err != nil && len(batch) > 1 && !errors.Is(err, ErrUnavailable) {
-		batch, err = w.tryBatch(batch, true)
+	err := w.tryBatch(ready, false)
+	if err != nil && len(ready) > 1 && !errors.Is(err, ErrUnavailable) {
+		err = w.tryBatch(ready, true)
 	}
-	if err == nil {
-		w.disk.sync(batch)
-	} else {
-		answer(batch, err)
-	}
-	return batch
-}
-
-// answer ends pieces; err is for those that have none of their own.
-func answer(pieces []*piece, err error) {
-	for _, p := range pieces {
+	for _, p := range ready {
 		if err != nil && p.err == nil {
 			p.err = err
 		}
@@ -238,81 +243,40 @@ func answer(pieces []*piece, err error) {
 }
 
 // tryBatch returns an error if nothing was committed. With savepoints, a piece's own
-// failure is in the piece alone, and no more pieces are taken.
-func (w *writer) tryBatch(batch []*piece, savepoints bool) ([]*piece, error) {
-	if err := w.disk.err(); err != nil {
-		return batch, err
-	}
+// failure is in the piece alone.
+func (w *writer) tryBatch(batch []*piece, savepoints bool) error {
 	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
-		return batch, w.broken("begin", err)
+		return w.broken("begin", err)
 	}
 	t := &tx{ctx: context.Background(), q: w.q, conn: w.conn, w: w, lastCreated: w.lastCreated}
-	for i := 0; i < len(batch); i++ {
-		p := batch[i]
+	for _, p := range batch {
 		p.err = nil
 		if !savepoints {
 			if p.err = w.runPiece(t, p); p.err != nil {
-				return batch, w.rollback(p.err)
-			}
-			if i == len(batch)-1 && len(batch) < maxBatch {
-				if next := w.another(); next != nil {
-					batch = append(batch, next)
-				}
+				return w.rollback(p.err)
 			}
 			continue
 		}
 		if err := w.exec("SAVEPOINT piece"); err != nil {
-			return batch, w.broken("savepoint", err)
+			return w.broken("savepoint", err)
 		}
 		created := t.lastCreated
 		if p.err = w.runPiece(t, p); p.err != nil {
 			t.lastCreated = created
 			clear(w.routings)
 			if err := w.exec("ROLLBACK TO piece"); err != nil {
-				return batch, w.broken("roll back to the savepoint", err)
+				return w.broken("roll back to the savepoint", err)
 			}
 		}
 		if err := w.exec("RELEASE piece"); err != nil {
-			return batch, w.broken("release the savepoint", err)
+			return w.broken("release the savepoint", err)
 		}
 	}
-	w.disk.wait()
 	if err := w.exec("COMMIT"); err != nil {
-		return batch, w.broken("commit", err)
+		return w.broken("commit", err)
 	}
 	w.lastCreated = t.lastCreated
-	return batch, nil
-}
-
-// another is the next piece of a transaction: one that waits, or one that comes while the
-// disk is busy. nil: it is time to commit.
-func (w *writer) another() *piece {
-	for yielded := false; ; {
-		var free chan struct{}
-		if !w.disk.ready {
-			free = w.disk.free
-		} else if len(w.work) == 0 {
-			if yielded {
-				return nil
-			}
-			// Those whom the last commit let go are about to come back: one commit for all
-			// of them costs little more than one for the first.
-			yielded = true
-			runtime.Gosched()
-			continue
-		}
-		select {
-		case p, ok := <-w.work:
-			if !ok {
-				return nil
-			}
-			if p.begin() {
-				return p
-			}
-		case <-free:
-			w.disk.ready = true
-		}
-	}
+	return nil
 }
 
 func (w *writer) runPiece(t *tx, p *piece) (err error) {

@@ -43,11 +43,12 @@ func (i *idle) take(key address) *conn {
 func (i *idle) put(c *conn) {
 	c.used = time.Now()
 	i.mu.Lock()
-	defer i.mu.Unlock()
 	if i.count >= maxIdle || i.closed {
+		i.mu.Unlock()
 		c.Close()
 		return
 	}
+	defer i.mu.Unlock()
 	if i.conns == nil {
 		i.conns = make(map[address][]*conn)
 	}
@@ -81,12 +82,18 @@ func (i *idle) close() {
 
 // closeUnused closes what was last used before t.
 func (i *idle) closeUnused(t time.Time) {
+	var unused []*conn // closed without the lock: TLS says goodbye first, which can take its time
+	defer func() {
+		for _, c := range unused {
+			c.Close()
+		}
+	}()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for key, kept := range i.conns {
 		old := 0
 		for old < len(kept) && kept[old].used.Before(t) {
-			kept[old].Close()
+			unused = append(unused, kept[old])
 			old++
 		}
 		i.count -= old

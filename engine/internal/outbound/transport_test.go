@@ -217,7 +217,7 @@ func TestTransport(t *testing.T) {
 		tr := newTransport(t, nil)
 		for i := range 3 {
 			if _, got, err := post(t.Context(), tr, url, []byte("{}")); err != nil || got != "ok" {
-				t.Errorf("request %d: %q, %v", i, got, err)
+				t.Fatalf("request %d: %q, %v", i, got, err)
 			}
 			<-closed
 		}

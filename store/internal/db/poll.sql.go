@@ -128,7 +128,8 @@ func (q *Queries) NextMapping(ctx context.Context) (int64, error) {
 }
 
 const pollTargets = `-- name: PollTargets :many
-SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision, t.state, t.next_poll_at, t.consecutive_failures, t.error_code, t.error_message,
+SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision,
+  CAST(CASE WHEN length(t.state) <= CAST(?1 AS INTEGER) THEN t.state END AS BLOB) AS state, CAST(coalesce(length(t.state), 0) AS INTEGER) AS state_length, t.next_poll_at, t.consecutive_failures, t.error_code, t.error_message,
   i.id AS instance_id, i.callback_seq, c.id AS callback_id, c.poll_interval_seconds_override,
   t.provider_trigger_seq, pt.key AS trigger_key, pt.interval_seconds, p.identifier AS provider_identifier,
   cfg.id AS config_id, cfg.value AS config_value, ac.id AS auth_config_id, ac.value AS auth_value, m.key AS auth_method_key
@@ -140,7 +141,7 @@ JOIN provider AS p ON p.seq = pt.provider_seq
 JOIN provider_config AS cfg ON cfg.seq = i.config_seq
 LEFT JOIN provider_auth_config AS ac ON ac.seq = i.auth_config_seq
 LEFT JOIN provider_auth_method AS m ON m.seq = ac.auth_method_seq
-WHERE t.seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
+WHERE t.seq IN (SELECT value FROM json_each(CAST(?2 AS TEXT)))
 `
 
 type PollTargetsRow struct {
@@ -150,6 +151,7 @@ type PollTargetsRow struct {
 	Baseline                    string
 	Revision                    int64
 	State                       []byte
+	StateLength                 int64
 	NextPollAt                  *int64
 	ConsecutiveFailures         int64
 	ErrorCode                   *string
@@ -169,8 +171,8 @@ type PollTargetsRow struct {
 	AuthMethodKey               *string
 }
 
-func (q *Queries) PollTargets(ctx context.Context, seqs string) ([]PollTargetsRow, error) {
-	rows, err := q.query(ctx, q.pollTargetsStmt, pollTargets, seqs)
+func (q *Queries) PollTargets(ctx context.Context, maxState int64, seqs string) ([]PollTargetsRow, error) {
+	rows, err := q.query(ctx, q.pollTargetsStmt, pollTargets, maxState, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +187,7 @@ func (q *Queries) PollTargets(ctx context.Context, seqs string) ([]PollTargetsRo
 			&i.Baseline,
 			&i.Revision,
 			&i.State,
+			&i.StateLength,
 			&i.NextPollAt,
 			&i.ConsecutiveFailures,
 			&i.ErrorCode,
