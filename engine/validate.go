@@ -274,7 +274,7 @@ func wrap(err error) error {
 		c.references(err)
 		return c.err()
 	}
-	if errors.Is(err, store.ErrClosed) {
+	if store.IsClosed(err) {
 		return &Error{Code: CodeUnavailable, Message: "the engine is closed; nothing was changed", Err: err}
 	}
 	if errors.Is(err, store.ErrUnavailable) {

@@ -8,12 +8,22 @@ import (
 )
 
 var (
-	// ErrClosed is the answer to every write after Close; reads fail with an error of their own.
+	// ErrClosed is the answer to every write after Close; for reads, ask [IsClosed].
 	ErrClosed = errors.New("the store is closed")
 	// ErrUnavailable wraps every failure to write that is the disk's or the file's
 	// fault, not the caller's. Trying again later may help.
 	ErrUnavailable = errors.New("the store is unable to write")
 )
+
+// IsClosed tells whether a call failed because it came after Close.
+func IsClosed(err error) bool {
+	if err == nil || errors.Is(err, ErrClosed) {
+		return err != nil
+	}
+	// What database/sql says of a pool that was closed has no name, only a text.
+	text := err.Error()
+	return strings.HasSuffix(text, "sql: database is closed") || strings.HasSuffix(text, "sql: statement is closed")
+}
 
 // NotFoundError says that there is no such row, or none that may be used here.
 type NotFoundError struct {
