@@ -16,6 +16,7 @@ const (
 	codeForbidden        engine.Code = "forbidden"
 	codeMethodNotAllowed engine.Code = "method_not_allowed"
 	codePayloadTooLarge  engine.Code = "payload_too_large"
+	codeRateLimit        engine.Code = "rate_limit_exceeded"
 )
 
 // statuses is the one place where a code becomes an HTTP status. A code that is not here
@@ -29,6 +30,7 @@ var statuses = map[engine.Code]int{
 	codeMethodNotAllowed:   http.StatusMethodNotAllowed,
 	engine.CodeConflict:    http.StatusConflict,
 	codePayloadTooLarge:    http.StatusRequestEntityTooLarge,
+	codeRateLimit:          http.StatusTooManyRequests,
 	engine.CodeUnavailable: http.StatusServiceUnavailable,
 }
 

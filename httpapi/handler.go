@@ -125,6 +125,15 @@ func (a *api) run(r *request, rt route) (body []byte, err error) {
 			err = &panicError{value: p, stack: debug.Stack()}
 		}
 	}()
+	if rt.scope != public {
+		select {
+		case a.busy <- struct{}{}:
+			defer func() { <-a.busy }()
+		default:
+			r.header.Set("Retry-After", "1")
+			return nil, &engine.Error{Code: codeRateLimit, Message: fmt.Sprintf("%d requests are being worked on already; nothing was changed", cap(a.busy)), Hint: "try again in a second"}
+		}
+	}
 	if err := a.authorize(r, rt.scope); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"log/slog"
 	"net/http"
@@ -26,6 +27,11 @@ type Options struct {
 	// Default: none.
 	APIKeys []string
 
+	// MaxRequests is how many requests are worked on at a time; 0: 1024. One more is answered
+	// 429, with a Retry-After of a second: what waits costs memory, and no request waits less
+	// by waiting here.
+	MaxRequests int
+
 	// Logger gets one record for each request: at debug level for a success, at info for an
 	// error of the client, at error for one of ours. nil: silent.
 	Logger *slog.Logger
@@ -35,14 +41,17 @@ type Options struct {
 type api struct {
 	eng  *engine.Engine
 	keys [][sha256.Size]byte
+	busy chan struct{} // one for each request that is worked on
 	log  *slog.Logger
 }
+
+const defaultMaxRequests = 1024
 
 // New returns the API of an engine, which need not be running: what is accepted then is
 // delivered once it runs. The engine stays the caller's to stop and to close, after the
 // server that uses the handler.
 func New(eng *engine.Engine, o Options) http.Handler {
-	a := &api{eng: eng, log: o.Logger}
+	a := &api{eng: eng, log: o.Logger, busy: make(chan struct{}, cmp.Or(o.MaxRequests, defaultMaxRequests))}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}

@@ -1,14 +1,17 @@
 package httpapi_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 
 	"github.com/callbackd/callbackd/engine"
+	"github.com/callbackd/callbackd/httpapi"
 )
 
 // fullBodies are bodies that are right as far as can be told without the store.
@@ -210,6 +213,16 @@ func outages(d *document, ids map[string]string) {
 		}
 		d.compare(o.method, target, o.body(), answer{t: d.t, Status: w.Code, Header: w.Header(), Body: w.Body.String()})
 	}
+	full, release := busy(e)
+	for _, o := range d.operations() {
+		if !o.public() {
+			if a := d.try(full, http.StatusTooManyRequests, o.method, o.target(ids)+o.query(), o.body()); a.Header.Get("Retry-After") != "1" {
+				d.t.Errorf("%s: Retry-After: %q", o, a.Header.Get("Retry-After"))
+			}
+		}
+	}
+	release()
+	d.try(full, http.StatusOK, "GET", "/callbacks", "")
 	if err := e.eng.Close(); err != nil {
 		d.t.Fatal(err)
 	}
@@ -220,5 +233,40 @@ func outages(d *document, ids map[string]string) {
 			d.t.Errorf("%s, closed: %d %s", o, a.Status, a.Body)
 		}
 		d.compare(o.method, target, o.body(), a)
+	}
+}
+
+// busy is the API of an engine with the one request that it takes at a time, until it is
+// released.
+func busy(e *env) (full *env, release func()) {
+	e.t.Helper()
+	full = &env{t: e.t, eng: e.eng, log: new(bytes.Buffer)}
+	full.server = httptest.NewServer(httpapi.New(e.eng, httpapi.Options{APIKeys: []string{rootKey}, MaxRequests: 1}))
+	e.t.Cleanup(full.server.Close)
+	body, write := io.Pipe()
+	req, err := http.NewRequestWithContext(e.t.Context(), http.MethodPost, full.server.URL+"/callbacks", body)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+rootKey)
+	done := make(chan error, 1)
+	go func() { // release waits for it
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			resp.Body.Close()
+		}
+		done <- err
+	}()
+	if _, err := write.Write([]byte("{")); err != nil {
+		e.t.Fatal(err)
+	}
+	for full.do(http.MethodGet, "/callbacks", "").Status != http.StatusTooManyRequests {
+		// The request is on its way.
+	}
+	return full, func() {
+		write.Close()
+		if err := <-done; err != nil {
+			e.t.Error(err)
+		}
 	}
 }
