@@ -105,10 +105,12 @@ func (e *Engine) publish(ctx context.Context, callbackID string, events ...NewEv
 		return nil, wrap(err)
 	}
 	stored := make([]Event, len(published))
+	var deliveries []store.Delivery
 	for i, p := range published {
 		stored[i] = p.Event
-		e.deliverer.offer(p.Deliveries)
+		deliveries = append(deliveries, p.Deliveries...)
 	}
+	e.deliverer.offer(deliveries)
 	return stored, nil
 }
 

@@ -54,7 +54,7 @@ func deploymentFilter(q *query) engine.SetupFilter {
 
 func configFilter(q *query) engine.SetupFilter {
 	f := setupFilter(q)
-	f.Deployments, f.Specs = q.all("provider_deployment_id"), q.all("provider_specification_id")
+	f.Deployments, f.Specifications = q.all("provider_deployment_id"), q.all("provider_specification_id")
 	return ofNone(f, q, "provider_config_vault_id")
 }
 

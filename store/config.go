@@ -136,7 +136,7 @@ func (s *Store) ArchiveConfig(ctx context.Context, now time.Time, id string) (ou
 // ListConfigs lists configs.
 func (s *Store) ListConfigs(ctx context.Context, f SetupFilter, p Page) (List[Config], error) {
 	return list(ctx, s, f.selection("provider_config").refer("deployment_seq", "provider_deployment", f.Deployments).
-		within("specification_seq", "provider_specification", f.Specs), p, loader(s.read, loadConfigs))
+		within("specification_seq", "provider_specification", f.Specifications), p, loader(s.read, loadConfigs))
 }
 
 // Config finds one, archived or not.

@@ -55,16 +55,16 @@ type AuthConfig struct {
 
 // SetupFilter narrows the lists of deployments, configs and auth configs.
 type SetupFilter struct {
-	IDs         []string
-	Providers   []string // ids or identifiers
-	Deployments []string // ids; not for deployments themselves
-	AuthMethods []string // ids; for auth configs alone
-	Versions    []string // ids: of their providers; for deployments alone
-	Specs       []string // ids; for configs alone
-	Search      string   // part of a name or a description, in any case; "": all
-	Statuses    []string // default: active
-	Created     Range
-	Updated     Range
+	IDs            []string
+	Providers      []string // ids or identifiers
+	Deployments    []string // ids; not for deployments themselves
+	AuthMethods    []string // ids; for auth configs alone
+	Versions       []string // ids: of their providers; for deployments alone
+	Specifications []string // ids; for configs alone
+	Search         string   // part of a name or a description, in any case; "": all
+	Statuses       []string // default: active
+	Created        Range
+	Updated        Range
 }
 
 func (f SetupFilter) selection(table string) *selection {

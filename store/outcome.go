@@ -28,9 +28,13 @@ func (s *Store) RecordOutcomes(ctx context.Context, now time.Time, outcomes []Ou
 		}
 	}
 	return s.write(ctx, func(tx *tx) error {
-		recorded, err := tx.recordOutcomes(ms(now), outcomes)
-		if err != nil {
-			return err
+		recorded := make(map[int]bool, len(outcomes))
+		for from := 0; from < len(outcomes); {
+			to := beforeRepeat(outcomes, from)
+			if err := tx.recordOutcomes(ms(now), outcomes[from:to], func(i int) { recorded[from+i] = true }); err != nil {
+				return err
+			}
+			from = to
 		}
 		ended := make(map[int64]tally)
 		for i, o := range outcomes {
@@ -71,29 +75,27 @@ func (o Outcome) row() (db.InsertAttemptParams, error) {
 	return row, nil
 }
 
-// recordOutcomes sets the notifications' states, and tells which outcomes hold. Nearly all
-// are deliveries at the same attempt, the first, for which one statement does.
-func (tx *tx) recordOutcomes(now int64, outcomes []Outcome) (recorded []bool, err error) {
-	recorded = make([]bool, len(outcomes))
-	at := make(map[int64]int, len(outcomes)) // outcomes by notification
-	again := make(map[int64]bool)            // notifications with several, which are taken in their order
-	for i, o := range outcomes {
-		_, known := at[o.Seq]
-		again[o.Seq] = again[o.Seq] || known
-		at[o.Seq] = i
+// beforeRepeat is the end of the outcomes from one on that are of different notifications:
+// those of one notification count in their order.
+func beforeRepeat(outcomes []Outcome, from int) int {
+	seen := make(map[int64]bool, len(outcomes)-from)
+	for i, o := range outcomes[from:] {
+		if seen[o.Seq] {
+			return from + i
+		}
+		seen[o.Seq] = true
 	}
-	delivered := make(map[int][]int64) // notifications by attempt number
+	return len(outcomes)
+}
+
+// recordOutcomes sets the states of different notifications, and tells which outcomes hold.
+// Nearly all are deliveries at the same attempt, the first, for which one statement does.
+func (tx *tx) recordOutcomes(now int64, outcomes []Outcome, holds func(i int)) error {
+	at := make(map[int64]int, len(outcomes)) // outcomes by notification
+	delivered := make(map[int][]int64)       // notifications by attempt number
 	for i, o := range outcomes {
-		switch {
-		case o.Attempt.Failure != nil:
-		case again[o.Seq]:
-			rows, err := tx.q.RecordDeliveries(tx.ctx, db.RecordDeliveriesParams{Seqs: seqsJSON([]int64{o.Seq}), AttemptCount: int64(o.Attempt.Number), Now: now})
-			if err != nil {
-				return nil, err
-			}
-			recorded[i] = len(rows) > 0
-			continue
-		default:
+		at[o.Seq] = i
+		if o.Attempt.Failure == nil {
 			delivered[o.Attempt.Number] = append(delivered[o.Attempt.Number], o.Seq)
 			continue
 		}
@@ -104,20 +106,22 @@ func (tx *tx) recordOutcomes(now int64, outcomes []Outcome) (recorded []bool, er
 		p.ErrorCode, p.ErrorMessage = o.Attempt.Failure.columns()
 		n, err := tx.q.RecordFailure(tx.ctx, p)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		recorded[i] = n > 0
+		if n > 0 {
+			holds(i)
+		}
 	}
 	for number, seqs := range delivered {
 		rows, err := tx.q.RecordDeliveries(tx.ctx, db.RecordDeliveriesParams{Seqs: seqsJSON(seqs), AttemptCount: int64(number), Now: now})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, seq := range rows {
-			recorded[at[seq]] = true
+			holds(at[seq])
 		}
 	}
-	return recorded, nil
+	return nil
 }
 
 // tally is how many notifications of an event have ended, and how.

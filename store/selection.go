@@ -90,14 +90,6 @@ func distinct[T int64 | string](values []T) []T {
 	return slices.Compact(slices.Sorted(slices.Values(values)))
 }
 
-// either is choose if there may be as many walks, else in; no values: all rows.
-func either[T int64 | string](s *selection, column string, values []T) *selection {
-	if len(values) == 0 || !s.walks(len(values)) {
-		return in(s, column, values)
-	}
-	return choose(s, column, values)
-}
-
 // refer keeps rows whose column refers to a row of table with one of these ids; no ids:
 // all rows.
 func (s *selection) refer(column, table string, ids []string) *selection {
@@ -157,7 +149,10 @@ func (s *selection) statuses(given []string, usual ...string) *selection {
 	if len(given) == 0 {
 		given = usual
 	}
-	return either(s, "status", given)
+	if !s.walks(len(given)) {
+		return in(s, "status", given)
+	}
+	return choose(s, "status", given)
 }
 
 // page finds the rows of one page, in the page's order. It reads one row more than the

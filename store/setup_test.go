@@ -97,8 +97,8 @@ func TestSetup(t *testing.T) {
 			{store.SetupFilter{Search: "OUR"}, 1, 0},
 			{store.SetupFilter{Search: "conf"}, 0, 1},
 			{store.SetupFilter{Search: "%"}, 0, 0},
-			{store.SetupFilter{Versions: []string{version.ID, "x"}, Specs: []string{version.SpecificationID, "x"}}, 1, 2},
-			{store.SetupFilter{Versions: []string{"x"}, Specs: []string{"x"}}, 0, 0},
+			{store.SetupFilter{Versions: []string{version.ID, "x"}, Specifications: []string{version.SpecificationID, "x"}}, 1, 2},
+			{store.SetupFilter{Versions: []string{"x"}, Specifications: []string{"x"}}, 0, 0},
 		} {
 			equal(t, fmt.Sprintf("%+v", c.filter), []int{len(must(f.ListDeployments(t.Context(), c.filter, store.Page{}))(t).Items),
 				len(must(f.ListConfigs(t.Context(), c.filter, store.Page{}))(t).Items)}, []int{c.deployments, c.configs})

@@ -177,8 +177,16 @@ type conn struct {
 	head    io.LimitedReader // bounds what comes in front of a body
 	in      *bufio.Reader
 	out     []byte
-	release func() bool // ends the watch of the request's context
-	used    time.Time   // when it was last
+	sending sync.WaitGroup // of a large body, while its answer is read
+	release func() bool    // ends the watch of the request's context
+	used    time.Time      // when it was last
+}
+
+// Close ends what is being sent, too.
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	c.sending.Wait()
+	return err
 }
 
 // exchange sends a request and reads the answer's head.
@@ -193,14 +201,14 @@ func (c *conn) exchange(req *http.Request) (*http.Response, error) {
 		sent <- err
 	} else {
 		// A server may answer before it has read a large body, and read no more: the connection
-		// is closed then, which ends this goroutine too. Nobody waits for it.
-		go func() {
+		// is closed then, which ends the sending.
+		c.sending.Go(func() {
 			_, err := c.Write(c.out)
 			if err == nil {
 				_, err = io.CopyN(c.Conn, req.Body, req.ContentLength)
 			}
 			sent <- err
-		}()
+		})
 	}
 	c.head.N = maxResponseHead
 	for range maxInformational + 1 {
