@@ -93,6 +93,19 @@ func script(t *testing.T, answer func(net.Conn, *bufio.Reader)) (url string, con
 	return "http://" + l.Addr().String(), conns
 }
 
+// heldConn keeps what is written back while it has somewhere to.
+type heldConn struct {
+	net.Conn
+	held *bytes.Buffer
+}
+
+func (c *heldConn) Write(p []byte) (int, error) {
+	if c.held != nil {
+		return c.held.Write(p)
+	}
+	return c.Conn.Write(p)
+}
+
 func TestTransport(t *testing.T) {
 	t.Parallel()
 
@@ -369,7 +382,8 @@ func TestTransport(t *testing.T) {
 		roots := x509.NewCertPool()
 		roots.AddCert(donor.Certificate())
 		secure, _ := script(t, func(c net.Conn, _ *bufio.Reader) {
-			tc := tls.Server(c, &tls.Config{Certificates: donor.TLS.Certificates})
+			together := &heldConn{Conn: c} // what comes later could not be told from an answer
+			tc := tls.Server(together, &tls.Config{Certificates: donor.TLS.Certificates})
 			in := bufio.NewReader(tc)
 			for {
 				req, err := http.ReadRequest(in)
@@ -377,8 +391,12 @@ func TestTransport(t *testing.T) {
 					return
 				}
 				_, _ = io.Copy(io.Discard, req.Body)
+				together.held = new(bytes.Buffer)
 				fmt.Fprint(tc, "HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno")
 				fmt.Fprint(tc, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstale")
+				both := together.held.Bytes()
+				together.held = nil
+				_, _ = c.Write(both)
 			}
 		})
 		for _, url := range []string{plain, strings.Replace(secure, "http:", "https:", 1)} {
