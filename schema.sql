@@ -5,6 +5,9 @@
 -- Every row has two keys. seq is small and internal: rows refer to each other by it, and lists
 -- are in its order. id is what users see. Times (*_at) are Unix milliseconds.
 --
+-- Ids of events and notifications ascend with seq, so that both are found by halving and need no index
+-- of their ids (store/lookup.go).
+--
 -- The indexes that lists go by have only columns of equality in front: a filter's rows are then in the
 -- order of the list. Where rows come by the million, checks say a = 'x' OR a = 'y': for a list behind
 -- IN, SQLite builds and drops a b-tree of its own at each write.
@@ -195,6 +198,7 @@ CREATE TABLE callback (
   description                    TEXT NOT NULL,
   metadata                       BLOB,
   poll_interval_seconds_override INTEGER NOT NULL,
+  retention_days                 INTEGER NOT NULL,
   created_at                     INTEGER NOT NULL,
   updated_at                     INTEGER NOT NULL
 ) STRICT;
@@ -275,28 +279,29 @@ CREATE TABLE event_type (
 CREATE INDEX event_type_trigger ON event_type (callback_seq, trigger_key);
 
 -- What happened. The payload has a table of its own, so that an outcome, which updates its event's
--- counts, rewrites a small row.
+-- counts, rewrites a small row. An event's notifications are made together, so that the first one's
+-- number and their count tell them all.
 CREATE TABLE event (
-  seq                  INTEGER PRIMARY KEY,
-  id                   TEXT NOT NULL UNIQUE,
-  callback_seq         INTEGER NOT NULL REFERENCES callback (seq),
-  type_seq             INTEGER NOT NULL REFERENCES event_type (seq),
-  instance_trigger_seq INTEGER REFERENCES instance_trigger (seq),
-  source_id            TEXT NOT NULL,
-  status               TEXT NOT NULL CHECK (status = 'pending' OR status = 'processing' OR status = 'retrying' OR status = 'succeeded' OR status = 'failed' OR status = 'skipped'),
-  delivery_status      TEXT NOT NULL CHECK (delivery_status = 'pending' OR delivery_status = 'sent' OR delivery_status = 'failed' OR delivery_status = 'skipped'),
-  error_code           TEXT,
-  error_message        TEXT,
-  destination_count    INTEGER NOT NULL,
-  success_count        INTEGER NOT NULL,
-  failure_count        INTEGER NOT NULL,
-  map_attempts         INTEGER NOT NULL,
-  next_map_at          INTEGER,
-  created_at           INTEGER NOT NULL,
-  updated_at           INTEGER NOT NULL
+  seq                    INTEGER PRIMARY KEY,
+  id                     TEXT NOT NULL,
+  callback_seq           INTEGER NOT NULL REFERENCES callback (seq),
+  type_seq               INTEGER NOT NULL REFERENCES event_type (seq),
+  instance_trigger_seq   INTEGER REFERENCES instance_trigger (seq),
+  source_id              TEXT NOT NULL,
+  status                 TEXT NOT NULL CHECK (status = 'pending' OR status = 'processing' OR status = 'retrying' OR status = 'succeeded' OR status = 'failed' OR status = 'skipped'),
+  delivery_status        TEXT NOT NULL CHECK (delivery_status = 'pending' OR delivery_status = 'sent' OR delivery_status = 'failed' OR delivery_status = 'skipped'),
+  error_code             TEXT,
+  error_message          TEXT,
+  first_notification_seq INTEGER,
+  destination_count      INTEGER NOT NULL,
+  success_count          INTEGER NOT NULL,
+  failure_count          INTEGER NOT NULL,
+  map_attempts           INTEGER NOT NULL,
+  next_map_at            INTEGER,
+  created_at             INTEGER NOT NULL,
+  updated_at             INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX event_callback ON event (callback_seq);
 CREATE INDEX event_by_type ON event (type_seq);
 CREATE INDEX event_by_trigger ON event (instance_trigger_seq) WHERE instance_trigger_seq IS NOT NULL;
 CREATE INDEX event_status ON event (callback_seq, status, delivery_status);
@@ -311,7 +316,8 @@ CREATE TABLE event_payload (
 
 -- What has been seen, for ever: rows stay when retention removes their events. The key is the source id
 -- itself, or a digest of a long one (store/dedup.go). instance_trigger_seq is 0 for published events;
--- event_seq is null for what a baseline skipped.
+-- event_seq is null for what a baseline skipped. A published event whose source id is its own id has
+-- none, nor has one whose input is not mapped.
 CREATE TABLE event_key (
   callback_seq         INTEGER NOT NULL,
   key                  BLOB NOT NULL,
@@ -320,11 +326,13 @@ CREATE TABLE event_key (
   PRIMARY KEY (callback_seq, key, instance_trigger_seq)
 ) STRICT, WITHOUT ROWID;
 
+-- One event on its way to one destination. event_seq is a reference that is not declared as one, because
+-- to enforce it, an event's removal would need an index by event.
 CREATE TABLE notification (
   seq             INTEGER PRIMARY KEY,
-  id              TEXT NOT NULL UNIQUE,
+  id              TEXT NOT NULL,
   callback_seq    INTEGER NOT NULL REFERENCES callback (seq),
-  event_seq       INTEGER NOT NULL REFERENCES event (seq),
+  event_seq       INTEGER NOT NULL,
   destination_seq INTEGER NOT NULL REFERENCES destination (seq),
   status          TEXT NOT NULL CHECK (status = 'pending' OR status = 'retrying' OR status = 'delivered' OR status = 'failed'),
   attempt_count   INTEGER NOT NULL,
@@ -336,10 +344,8 @@ CREATE TABLE notification (
   CHECK ((next_attempt_at IS NULL) = (status = 'delivered' OR status = 'failed'))
 ) STRICT;
 
-CREATE INDEX notification_callback ON notification (callback_seq);
 CREATE INDEX notification_status ON notification (callback_seq, status);
 CREATE INDEX notification_destination ON notification (callback_seq, destination_seq, status);
-CREATE INDEX notification_event ON notification (event_seq);
 CREATE INDEX notification_due ON notification (destination_seq, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
 CREATE TABLE attempt (
@@ -355,4 +361,11 @@ CREATE TABLE attempt (
   started_at       INTEGER NOT NULL,
   duration_ms      INTEGER NOT NULL,
   PRIMARY KEY (notification_seq, attempt_number)
+) STRICT, WITHOUT ROWID;
+
+-- Ids of events and notifications that older versions stored out of their order, when the clock had been
+-- set back: none, nearly always. meta says up to which row they may be (store/lookup.go).
+CREATE TABLE unordered_id (
+  id  TEXT NOT NULL PRIMARY KEY,
+  seq INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

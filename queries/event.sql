@@ -1,5 +1,9 @@
--- name: LastEvent :one
-SELECT CAST(coalesce(max(seq), 0) AS INTEGER) FROM event;
+-- The newest event and the newest notification.
+-- name: LastRows :one
+SELECT CAST(coalesce((SELECT e.seq FROM event AS e ORDER BY e.seq DESC LIMIT 1), 0) AS INTEGER) AS event_seq,
+  CAST(coalesce((SELECT e.id FROM event AS e ORDER BY e.seq DESC LIMIT 1), '') AS TEXT) AS event_id,
+  CAST(coalesce((SELECT n.seq FROM notification AS n ORDER BY n.seq DESC LIMIT 1), 0) AS INTEGER) AS notification_seq,
+  CAST(coalesce((SELECT n.id FROM notification AS n ORDER BY n.seq DESC LIMIT 1), '') AS TEXT) AS notification_id;
 
 -- name: LastNotification :one
 SELECT CAST(coalesce(max(seq), 0) AS INTEGER) FROM notification;
@@ -15,16 +19,6 @@ SELECT seq FROM event_type WHERE callback_seq = @callback_seq AND type = @type A
 -- name: InsertEventType :execlastid
 INSERT INTO event_type (callback_seq, type, trigger_key) VALUES (@callback_seq, @type, @trigger_key);
 
--- The row number is given, not asked for: the key, which is written first, has it already.
--- name: InsertEvent :exec
-INSERT INTO event (seq, id, callback_seq, type_seq, instance_trigger_seq, source_id, status, delivery_status, error_code, error_message,
-  destination_count, success_count, failure_count, map_attempts, next_map_at, created_at, updated_at)
-VALUES (@seq, @id, @callback_seq, @type_seq, @instance_trigger_seq, @source_id, @status, @delivery_status, @error_code, @error_message,
-  @destination_count, 0, 0, @map_attempts, @next_map_at, @now, @now);
-
--- name: InsertPayload :exec
-INSERT INTO event_payload (event_seq, input, output) VALUES (@event_seq, @input, @output);
-
 -- name: InsertKey :execrows
 INSERT INTO event_key (callback_seq, key, instance_trigger_seq, event_seq) VALUES (@callback_seq, @key, @instance_trigger_seq, @event_seq)
 ON CONFLICT DO NOTHING;
@@ -34,7 +28,8 @@ SELECT e.seq FROM event_key AS k JOIN event AS e ON e.seq = k.event_seq AND e.ca
 WHERE k.callback_seq = @callback_seq AND k.key = @key AND k.instance_trigger_seq = 0;
 
 -- name: RecordMapping :exec
-UPDATE event SET type_seq = @type_seq, source_id = @source_id, status = @status, delivery_status = @delivery_status, destination_count = @destination_count,
+UPDATE event SET type_seq = @type_seq, source_id = @source_id, status = @status, delivery_status = @delivery_status,
+  first_notification_seq = @first_notification_seq, destination_count = @destination_count,
   error_code = @error_code, error_message = @error_message, map_attempts = map_attempts + 1, next_map_at = @next_map_at, updated_at = @now
 WHERE seq = @seq;
 

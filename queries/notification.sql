@@ -1,7 +1,3 @@
--- name: InsertNotification :execlastid
-INSERT INTO notification (id, callback_seq, event_seq, destination_seq, status, attempt_count, next_attempt_at, created_at, updated_at)
-VALUES (@id, @callback_seq, @event_seq, @destination_seq, 'pending', 0, @next_attempt_at, @created_at, @created_at);
-
 -- The earliest open notification of each destination: one index probe per destination, however many wait.
 -- name: OpenDestinations :many
 SELECT d.seq, CAST((SELECT n.next_attempt_at FROM notification AS n
@@ -28,10 +24,6 @@ JOIN callback AS c ON c.seq = n.callback_seq
 LEFT JOIN instance_trigger AS t ON t.seq = e.instance_trigger_seq
 LEFT JOIN instance AS i ON i.seq = t.instance_seq
 WHERE n.next_attempt_at IS NOT NULL AND n.seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
-
--- name: InsertAttempt :exec
-INSERT INTO attempt (notification_seq, attempt_number, id, status, error_code, error_message, status_code, response_headers, response_body, started_at, duration_ms)
-VALUES (@notification_seq, @attempt_number, @id, @status, @error_code, @error_message, @status_code, @response_headers, @response_body, @started_at, @duration_ms);
 
 -- An outcome holds only for a notification that is still open, and only for its next attempt: none
 -- counts after an end, and none twice.

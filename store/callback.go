@@ -20,6 +20,7 @@ type Callback struct {
 	Description          string
 	Metadata             json.RawMessage // nil: none
 	PollIntervalOverride time.Duration   // in whole seconds; 0: each trigger's own interval
+	RetentionDays        int             // how long events that are done with are kept; 0: as the engine keeps them; -1: for ever
 	Deployment           Preview
 	Destinations         []Destination
 	Triggers             []CallbackTrigger
@@ -47,6 +48,7 @@ type TriggerChoice struct {
 type CallbackSettings struct {
 	Details
 	PollIntervalOverride time.Duration // in whole seconds; 0: none
+	RetentionDays        int           // as [Callback.RetentionDays]
 }
 
 // CallbackSets are the sets that a callback has; a nil one stays as it is, and on
@@ -78,7 +80,7 @@ func (s *Store) CreateCallback(ctx context.Context, now time.Time, deploymentID 
 			return err
 		}
 		seq, err := tx.q.InsertCallback(tx.ctx, db.InsertCallbackParams{ID: tx.id(prefixCallback), DeploymentSeq: deployment, Name: settings.Name,
-			Description: settings.Description, Metadata: settings.Metadata, PollIntervalSecondsOverride: seconds(settings.PollIntervalOverride), Now: ms(now)})
+			Description: settings.Description, Metadata: settings.Metadata, PollIntervalSecondsOverride: seconds(settings.PollIntervalOverride), RetentionDays: int64(settings.RetentionDays), Now: ms(now)})
 		if err != nil {
 			return err
 		}
@@ -111,10 +113,10 @@ func (s *Store) UpdateCallback(ctx context.Context, now time.Time, id string, se
 		if err != nil {
 			return err
 		}
-		settings := CallbackSettings{Details: Details{Name: old.Name, Description: old.Description, Metadata: old.Metadata}, PollIntervalOverride: old.PollIntervalOverride}
+		settings := CallbackSettings{Details: Details{Name: old.Name, Description: old.Description, Metadata: old.Metadata}, PollIntervalOverride: old.PollIntervalOverride, RetentionDays: old.RetentionDays}
 		change(&settings)
 		if err := tx.q.UpdateCallback(tx.ctx, db.UpdateCallbackParams{Seq: seq, Name: settings.Name, Description: settings.Description, Metadata: settings.Metadata,
-			PollIntervalSecondsOverride: seconds(settings.PollIntervalOverride), Now: ms(now)}); err != nil {
+			PollIntervalSecondsOverride: seconds(settings.PollIntervalOverride), RetentionDays: int64(settings.RetentionDays), Now: ms(now)}); err != nil {
 			return err
 		}
 		if settings.PollIntervalOverride != old.PollIntervalOverride {

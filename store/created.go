@@ -26,14 +26,12 @@ const maxStep = time.Minute
 // created is the time of a row that is stored now.
 func (tx *tx) created(now int64) (int64, error) {
 	if now < tx.lastCreated-maxStep.Milliseconds() {
-		for table, last := range map[string]func(context.Context) (int64, error){"event": tx.q.LastEvent, "notification": tx.q.LastNotification} {
+		for table, last := range map[string]int64{"event": tx.w.lastEvent, "notification": tx.w.lastNotice} {
 			d, err := readDisorder(tx.ctx, tx.q, table)
 			if err != nil {
 				return 0, err
 			}
-			if d.upTo, err = last(tx.ctx); err != nil {
-				return 0, err
-			}
+			d.upTo = last
 			d.newest = max(d.newest, tx.lastCreated)
 			if err := tx.q.SetMeta(tx.ctx, disorderKey(table), fmt.Appendf(nil, "[%d,%d]", d.upTo, d.newest)); err != nil {
 				return 0, err

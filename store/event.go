@@ -73,7 +73,7 @@ type Published struct {
 // that wants it, in one transaction: all or none. A source id that is there already stores
 // nothing.
 func (s *Store) Publish(ctx context.Context, now time.Time, callbackID string, events ...NewEvent) (out []Published, err error) {
-	err = s.write(ctx, func(tx *tx) error {
+	err = s.add(ctx, func(tx *tx) error {
 		out = make([]Published, 0, len(events))
 		r, err := tx.routing(callbackID)
 		if err != nil {
@@ -95,10 +95,16 @@ func (s *Store) Publish(ctx context.Context, now time.Time, callbackID string, e
 }
 
 func (tx *tx) publish(now int64, callbackID string, r *routing, n NewEvent) (Published, error) {
+	if known, err := tx.ownID(r.seq, n.SourceID); err != nil || known.ID != "" {
+		return Published{Event: known, Repeated: true}, err
+	}
 	e := newRow{callbackID: callbackID, typ: n.Type, sourceID: n.SourceID, input: n.Input, output: n.Output, status: "succeeded", triggerKey: PublishedTriggerKey}
 	stored, deliveries, err := tx.insertEvent(now, r, e)
 	if err != nil || stored.ID != "" {
 		return Published{Event: stored, Deliveries: deliveries}, err
+	}
+	if err := tx.flush(); err != nil { // it may be of this batch
+		return Published{}, err
 	}
 	seq, err := tx.q.PublishedEvent(tx.ctx, db.PublishedEventParams{CallbackSeq: r.seq, Key: dedupKey(n.SourceID), SourceID: n.SourceID})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -109,6 +115,32 @@ func (tx *tx) publish(now int64, callbackID string, r *routing, n NewEvent) (Pub
 	}
 	known, err := loadOne(tx.ctx, []int64{seq}, "callback.event", n.SourceID, loader(tx.q, loadEvents))
 	return Published{Event: known, Repeated: true}, err
+}
+
+// ownID finds the published event of a callback whose source id is its own id, which has no key.
+// There may be none.
+func (tx *tx) ownID(callback int64, sourceID string) (known Event, err error) {
+	if !isID(prefixEvent, sourceID) {
+		return known, nil
+	}
+	if err := tx.flush(); err != nil { // it may be of this batch
+		return known, err
+	}
+	seq, err := seqOf(tx.ctx, tx.conn, "event", sourceID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return known, nil
+	}
+	if err != nil {
+		return known, err
+	}
+	rows, err := tx.q.EventsBySeq(tx.ctx, seqsJSON([]int64{seq}))
+	if err != nil || len(rows) == 0 {
+		return known, err
+	}
+	if e := rows[0].Event; e.CallbackSeq != callback || e.InstanceTriggerSeq != nil || e.SourceID != e.ID {
+		return known, nil
+	}
+	return loadOne(tx.ctx, []int64{seq}, "callback.event", sourceID, loader(tx.q, loadEvents))
 }
 
 // newRow is an event about to be stored.
@@ -135,12 +167,14 @@ func (tx *tx) insertEvent(now int64, r *routing, e newRow) (stored Event, delive
 		e.sourceID = id
 	}
 	seq := tx.w.lastEvent + 1
-	key := db.InsertKeyParams{CallbackSeq: r.seq, Key: dedupKey(e.sourceID), EventSeq: &seq}
-	if e.trigger != nil {
-		key.InstanceTriggerSeq = *e.trigger
-	}
-	if n, err := tx.q.InsertKey(tx.ctx, key); err != nil || n == 0 {
-		return stored, nil, err
+	if e.trigger != nil || e.sourceID != id {
+		key := db.InsertKeyParams{CallbackSeq: r.seq, Key: dedupKey(e.sourceID), EventSeq: &seq}
+		if e.trigger != nil {
+			key.InstanceTriggerSeq = *e.trigger
+		}
+		if n, err := tx.q.InsertKey(tx.ctx, key); err != nil || n == 0 {
+			return stored, nil, err
+		}
 	}
 	tx.w.lastEvent = seq
 	typ, err := tx.eventType(r, e.typ, e.triggerKey)
@@ -160,12 +194,11 @@ func (tx *tx) insertEvent(now int64, r *routing, e newRow) (stored Event, delive
 		delivery = "skipped"
 	}
 	code, message := e.failure.columns()
-	if err := tx.q.InsertEvent(tx.ctx, db.InsertEventParams{Seq: seq, ID: id, CallbackSeq: r.seq, TypeSeq: typ, InstanceTriggerSeq: e.trigger, SourceID: e.sourceID,
-		Status: e.status, DeliveryStatus: delivery, ErrorCode: code, ErrorMessage: message, DestinationCount: int64(len(destinations)),
-		MapAttempts: e.mapAttempts, NextMapAt: e.nextMapAt, Now: created}); err != nil {
+	if err := tx.add(tx.w.rows.events, seq, id, r.seq, typ, orNull(e.trigger), e.sourceID, e.status, delivery, orNull(code), orNull(message),
+		orNull(tx.firstNotification(destinations)), len(destinations), 0, 0, e.mapAttempts, orNull(e.nextMapAt), created, created); err != nil {
 		return stored, nil, err
 	}
-	if err := tx.q.InsertPayload(tx.ctx, db.InsertPayloadParams{EventSeq: seq, Input: e.input, Output: e.output}); err != nil {
+	if err := tx.add(tx.w.rows.payloads, seq, []byte(e.input), []byte(e.output)); err != nil {
 		return stored, nil, err
 	}
 	at := fromMS(created)
@@ -196,7 +229,16 @@ func (tx *tx) eventType(r *routing, typ, triggerKey string) (seq int64, err erro
 	return seq, nil
 }
 
-// insertNotifications makes a notification of an event for each destination.
+// firstNotification is the row number that the first of the next event's notifications will have;
+// nil: it has none.
+func (tx *tx) firstNotification(destinations []int64) *int64 {
+	if len(destinations) == 0 {
+		return nil
+	}
+	return new(tx.w.lastNotice + 1)
+}
+
+// insertNotifications makes a notification of an event for each destination, in consecutive rows.
 func (tx *tx) insertNotifications(now, callback int64, destinations []int64, d Delivery) ([]Delivery, error) {
 	if len(destinations) == 0 {
 		return nil, nil
@@ -207,9 +249,9 @@ func (tx *tx) insertNotifications(now, callback int64, destinations []int64, d D
 	}
 	out := make([]Delivery, 0, len(destinations))
 	for _, destination := range destinations {
-		d.NotificationID, d.DestinationSeq = tx.id(prefixNotification), destination
-		if d.Seq, err = tx.q.InsertNotification(tx.ctx, db.InsertNotificationParams{ID: d.NotificationID, CallbackSeq: callback, EventSeq: d.EventSeq,
-			DestinationSeq: destination, NextAttemptAt: &now, CreatedAt: created}); err != nil {
+		tx.w.lastNotice++
+		d.Seq, d.NotificationID, d.DestinationSeq = tx.w.lastNotice, tx.id(prefixNotification), destination
+		if err := tx.add(tx.w.rows.notifications, d.Seq, d.NotificationID, callback, d.EventSeq, destination, "pending", 0, now, created, created); err != nil {
 			return nil, err
 		}
 		out = append(out, d)
@@ -229,13 +271,9 @@ type EventFilter struct {
 	Created          Range
 }
 
-// All statuses that there are.
-var (
-	eventStatuses    = []string{"pending", "processing", "retrying", "succeeded", "failed", "skipped"}
-	deliveryStatuses = []string{"pending", "sent", "failed", "skipped"}
-
-	notificationStatuses = []string{"pending", "retrying", "delivered", "failed"}
-)
+// eventStates are the pairs of status and delivery status that events have.
+var eventStates = [][2]string{{"retrying", "pending"}, {"succeeded", "pending"}, {"succeeded", "sent"}, {"succeeded", "failed"}, {"succeeded", "skipped"},
+	{"failed", "skipped"}, {"skipped", "skipped"}}
 
 // ListEvents lists a callback's events.
 func (s *Store) ListEvents(ctx context.Context, callbackID string, f EventFilter, p Page) (List[Event], error) {
@@ -243,7 +281,7 @@ func (s *Store) ListEvents(ctx context.Context, callbackID string, f EventFilter
 		if err := s.created(ctx, sel, f.Created); err != nil {
 			return err
 		}
-		sel.ids(f.IDs).sourceIDs(f.SourceIDs)
+		sel.ids(f.IDs).sourceIDs(callback, f.SourceIDs)
 		byKind, byInstance := len(f.Types)+len(f.TriggerKeys) > 0, len(f.Instances) > 0
 		var kinds, triggers []int64
 		var err error
@@ -260,7 +298,7 @@ func (s *Store) ListEvents(ctx context.Context, callbackID string, f EventFilter
 			}
 		}
 		if byKind && len(kinds) == 0 || byInstance && len(triggers) == 0 {
-			sel.and("FALSE")
+			sel.none = true
 			return nil
 		}
 		byStatus := len(f.Statuses)+len(f.DeliveryStatuses) > 0
@@ -269,8 +307,7 @@ func (s *Store) ListEvents(ctx context.Context, callbackID string, f EventFilter
 		switch {
 		case len(f.IDs) > 0 || len(f.SourceIDs) > 0: // a few rows, found one by one
 		case odd, byStatus && !byKind && !byInstance:
-			sel.index = "event_status" // which has both
-			choose(choose(sel, "status", orAll(f.Statuses, eventStatuses)), "delivery_status", orAll(f.DeliveryStatuses, deliveryStatuses))
+			f.byStates(sel)
 			f.Statuses, f.DeliveryStatuses = nil, nil
 		case byKind && len(kinds) <= maxWalks:
 			sel.index = "event_by_type"
@@ -281,7 +318,7 @@ func (s *Store) ListEvents(ctx context.Context, callbackID string, f EventFilter
 			choose(sel, "instance_trigger_seq", triggers)
 			triggers = nil
 		default:
-			sel.index = "event_callback"
+			f.byStates(sel)
 		}
 		in(in(in(sel, "status", f.Statuses), "delivery_status", f.DeliveryStatuses), "instance_trigger_seq", triggers)
 		switch {
@@ -293,6 +330,19 @@ func (s *Store) ListEvents(ctx context.Context, callbackID string, f EventFilter
 		}
 		return nil
 	})
+}
+
+// byStates walks the events of each state that the filter lets through.
+func (f EventFilter) byStates(sel *selection) {
+	sel.index = "event_status"
+	var states []condition
+	for _, s := range eventStates {
+		if wants(f.Statuses, s[0]) && wants(f.DeliveryStatuses, s[1]) {
+			states = append(states, condition{"t.status = ? AND t.delivery_status = ?", []any{s[0], s[1]}})
+		}
+	}
+	sel.none = len(states) == 0
+	sel.choice(states)
 }
 
 // kinds is a query for the kinds of events that a filter asks for.
@@ -307,16 +357,9 @@ func (f EventFilter) kinds(callback int64) condition {
 	return k
 }
 
-func orAll(given, all []string) []string {
-	if len(given) == 0 {
-		return all
-	}
-	return given
-}
-
 // sourceIDs keeps events with one of these source ids; none: all events. The keys are the
-// index by source id; there is no other.
-func (s *selection) sourceIDs(ids []string) *selection {
+// index by source id; events without one of their own are found by their ids.
+func (s *selection) sourceIDs(callback int64, ids []string) *selection {
 	if len(ids) == 0 {
 		return s
 	}
@@ -325,7 +368,8 @@ func (s *selection) sourceIDs(ids []string) *selection {
 		keys[i] = hex.EncodeToString(dedupKey(id))
 	}
 	return s.and("t.source_id IN (SELECT value FROM json_each(?))", jsonText(ids)).
-		and("t.seq IN (SELECT k.event_seq FROM event_key AS k WHERE k.callback_seq = t.callback_seq AND k.key IN (SELECT unhex(value) FROM json_each(?)))", jsonText(keys))
+		find("SELECT k.event_seq FROM event_key AS k WHERE k.callback_seq = ? AND k.key IN (SELECT unhex(value) FROM json_each(?)) UNION ALL SELECT * FROM ("+seqsByID("event")+")",
+			callback, jsonText(keys), jsonText(slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !isID(prefixEvent, id) })))
 }
 
 // Event finds one of a callback's events.

@@ -34,6 +34,9 @@ func plan(t *testing.T, db *sql.DB, q store.Query) []string {
 // scans other than of arguments.
 func costly(plan []string) []string {
 	return slices.DeleteFunc(slices.Clone(plan), func(step string) bool {
+		if step == "SCAN s" || step == "SCAN last" { // the steps of halving
+			return true
+		}
 		return !strings.Contains(step, "TEMP B-TREE") && (!strings.HasPrefix(step, "SCAN") || strings.Contains(step, "VIRTUAL TABLE"))
 	})
 }
@@ -58,6 +61,7 @@ func TestQueries(t *testing.T) {
 			"DestinationsOfCallback":     "one callback's destinations",
 			"OpenDestinations":           "the destinations, with one probe for each",
 			"LastCreatedAt":              "the last row of each table, at start-up",
+			"LastRows":                   "the last row of each table, at start-up",
 		}
 		name, parameter := regexp.MustCompile(`^-- name: (\w+)`), regexp.MustCompile(`\?\d+`)
 		if len(prepared) < 80 {
@@ -127,7 +131,7 @@ func TestQueries(t *testing.T) {
 		}
 		// A walk goes through rows in their order until the page is full, in an index of which all
 		// columns are given; a lookup sees no other rows than those that were named.
-		const event1, notification1, lookup = "event_callback (callback_seq=?", "notification_callback (callback_seq=?", "rowid=?)"
+		const event1, notification1, lookup = "event_status (callback_seq=? AND status=? AND delivery_status=?", "notification_status (callback_seq=? AND status=?", "rowid=?)"
 		for name, c := range map[string]struct {
 			cursor, uses string
 			list         func(store.Page) error
@@ -142,11 +146,11 @@ func TestQueries(t *testing.T) {
 			"failed events by many types":     {event, "event_status (callback_seq=? AND status=? AND delivery_status=?", events(store.EventFilter{Types: many, DeliveryStatuses: []string{"failed"}})},
 			"events by many types":            {event, event1, events(store.EventFilter{Types: many, DeliveryStatuses: []string{"sent"}})},
 			"events by some types":            {event, "event_by_type (type_seq=?", events(store.EventFilter{Types: many[:20], Statuses: []string{"succeeded"}})},
-			"events by status":                {event, "event_status (callback_seq=? AND status=? AND delivery_status=?", events(store.EventFilter{Statuses: one})},
-			"events by statuses":              {event, "event_status (callback_seq=? AND status=? AND delivery_status=?", events(store.EventFilter{Statuses: two})},
-			"events by delivery status":       {event, "event_status (callback_seq=? AND status=? AND delivery_status=?", events(store.EventFilter{DeliveryStatuses: one})},
-			"events by delivery statuses":     {event, "event_status (callback_seq=? AND status=? AND delivery_status=?", events(store.EventFilter{DeliveryStatuses: two})},
-			"events by both statuses":         {event, "event_status (callback_seq=? AND status=? AND delivery_status=?", events(store.EventFilter{Statuses: two, DeliveryStatuses: two})},
+			"events by status":                {event, "event_status (callback_seq=? AND status=? AND delivery_status=?", events(store.EventFilter{Statuses: []string{"succeeded"}})},
+			"events by statuses":              {event, "event_status (callback_seq=? AND status=? AND delivery_status=?", events(store.EventFilter{Statuses: []string{"failed", "skipped"}})},
+			"events by delivery status":       {event, "event_status (callback_seq=? AND status=? AND delivery_status=?", events(store.EventFilter{DeliveryStatuses: []string{"sent"}})},
+			"events by delivery statuses":     {event, "event_status (callback_seq=? AND status=? AND delivery_status=?", events(store.EventFilter{DeliveryStatuses: []string{"sent", "failed"}})},
+			"events by both statuses":         {event, "event_status (callback_seq=? AND status=? AND delivery_status=?", events(store.EventFilter{Statuses: []string{"succeeded", "retrying"}, DeliveryStatuses: []string{"sent", "pending"}})},
 			"events by instance":              {event, "event_by_trigger (instance_trigger_seq=?", events(store.EventFilter{Instances: []string{f.instance.ID}})},
 			"events by id":                    {event, lookup, events(store.EventFilter{IDs: two})},
 			"events by many ids":              {event, lookup, events(store.EventFilter{IDs: many})},

@@ -121,3 +121,6 @@ func (c recordingConn) QueryContext(ctx context.Context, text string, args []dri
 	c.r.add(text, args)
 	return c.Conn.(driver.QueryerContext).QueryContext(ctx, text, args)
 }
+
+// SchemaVersion is the schema that new files have.
+const SchemaVersion = schemaVersion

@@ -2,7 +2,9 @@ package store
 
 import (
 	"bufio"
+	"bytes"
 	"io"
+	"strings"
 	"sync"
 	"time"
 )
@@ -72,6 +74,41 @@ func (g *ids) next(prefix string) string {
 		b = append(b, base62[d])
 	}
 	return string(b)
+}
+
+// follow has the ids to come sort behind an id that was made before.
+func (g *ids) follow(id string) {
+	_, digits, ok := strings.Cut(id, "_")
+	if !ok || !isID(id[:len(id)-len(digits)-1], id) {
+		return // not of this form: nothing sorts behind it
+	}
+	var ms int64
+	var tail [idTailLen]byte
+	for _, c := range []byte(digits[:idTimeLen]) {
+		ms = ms*36 + int64(strings.IndexByte(base36, c))
+	}
+	for i, c := range []byte(digits[idTimeLen:]) {
+		tail[i] = byte(strings.IndexByte(base62, c))
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if ms > g.ms || ms == g.ms && bytes.Compare(tail[:], g.tail[:]) > 0 {
+		g.ms, g.tail = ms, tail
+	}
+}
+
+// isID tells whether an id has the form of those with this prefix.
+func isID(prefix, id string) bool {
+	digits, ok := strings.CutPrefix(id, prefix+"_")
+	if !ok || len(digits) != idTimeLen+idTailLen {
+		return false
+	}
+	for i, c := range []byte(digits) {
+		if i < idTimeLen && strings.IndexByte(base36, c) < 0 || strings.IndexByte(base62, c) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // digit is a uniform random digit of base62.

@@ -13,7 +13,7 @@ import (
 // A file says in its header whose it is and which schema it has.
 const (
 	applicationID = 0x63626b64 // "cbkd"
-	schemaVersion = 2
+	schemaVersion = 3
 )
 
 // steps bring a file forward: N.sql from version N-1 to N. A step that was released never

@@ -19,10 +19,13 @@ const oldKey = "J8JM1mUCr8zZ8Gu53mxzX0p9dedE4bbgi+tmg13Bq30="
 
 func TestOldFile(t *testing.T) {
 	t.Parallel()
-	files := must(filepath.Glob("testdata/v*.db.gz"))(t)
-	if len(files) == 0 {
-		t.Fatal("there are no old files")
+	// What is in them: all events, those of a type, those of a trigger, those that are pending.
+	events := map[string][]int{
+		"v1.db.gz": {14, 5, 4, 3},
+		"v2.db.gz": {17, 5, 4, 6}, // of which the last three are from a clock that was set back by a year, and then right again
 	}
+	files := must(filepath.Glob("testdata/v*.db.gz"))(t)
+	equal(t, "old files", len(files), store.SchemaVersion-1)
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
@@ -43,10 +46,21 @@ func TestOldFile(t *testing.T) {
 			}
 			all := list(store.EventFilter{})
 			equal(t, "events of each kind", []int{len(all), len(list(store.EventFilter{Types: []string{"a"}})), len(list(store.EventFilter{TriggerKeys: []string{"messages.created"}})),
-				len(list(store.EventFilter{DeliveryStatuses: []string{"pending"}})), len(list(store.EventFilter{Created: store.Range{After: all[0].CreatedAt}}))},
-				[]int{14, 5, 4, 3, 13})
+				len(list(store.EventFilter{DeliveryStatuses: []string{"pending"}}))}, events[filepath.Base(file)])
+			later := 0
+			for i, e := range all {
+				if e.CreatedAt.After(all[0].CreatedAt) {
+					later++
+				}
+				equal(t, "event by its id", must(s.Event(t.Context(), callback.ID, e.ID))(t).SourceID, e.SourceID)
+				behind := must(s.ListEvents(t.Context(), callback.ID, store.EventFilter{}, store.Page{After: e.ID, Limit: 100}))(t).Items
+				equal(t, "events behind it", len(behind), len(all)-i-1)
+				equal(t, "its notifications", len(must(s.ListNotifications(t.Context(), callback.ID, store.NotificationFilter{Events: []string{e.ID}}, store.Page{}))(t).Items), e.DestinationCount)
+			}
+			equal(t, "events after the first", len(list(store.EventFilter{Created: store.Range{After: all[0].CreatedAt}})), later)
 			attempts, failed := 0, 0
 			for _, n := range must(s.ListNotifications(t.Context(), callback.ID, store.NotificationFilter{}, store.Page{Limit: 100}))(t).Items {
+				equal(t, "notification by its id", must(s.Notification(t.Context(), callback.ID, n.ID))(t).Event.ID, n.Event.ID)
 				for _, a := range must(s.Notification(t.Context(), callback.ID, n.ID))(t).Attempts {
 					attempts++
 					if a.Failure != nil {

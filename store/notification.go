@@ -166,20 +166,24 @@ func (s *Store) ListNotifications(ctx context.Context, callbackID string, f Noti
 		if err := s.created(ctx, sel, f.Created); err != nil {
 			return err
 		}
-		sel.findBy("event_seq", "event", f.Events)
-		statuses := orAll(f.Statuses, notificationStatuses)
+		if len(f.Events) > 0 {
+			sel.find("SELECT x.seq FROM event AS e CROSS JOIN notification AS x ON x.seq BETWEEN e.first_notification_seq AND e.first_notification_seq + e.destination_count - 1 "+
+				"WHERE e.seq IN ("+seqsByID("event")+")", jsonText(f.Events))
+		}
+		statuses := f.Statuses
+		if len(statuses) == 0 {
+			statuses = []string{"pending", "retrying", "delivered", "failed"}
+		}
 		switch {
 		case len(f.Events) > 0: // a few rows, found one by one
 		case len(f.Destinations) > 0 && len(f.Destinations)*len(statuses) <= maxWalks:
 			sel.index = "notification_destination" // which has both
 			choose(sel, "status", statuses)
 			f.Statuses = nil
-		case len(f.Statuses) > 0:
-			sel.index = "notification_status"
-			choose(sel, "status", f.Statuses)
-			f.Statuses = nil
 		default:
-			sel.index = "notification_callback"
+			sel.index = "notification_status"
+			choose(sel, "status", statuses)
+			f.Statuses = nil
 		}
 		in(sel, "status", f.Statuses)
 		if sel.index == "notification_destination" {

@@ -20,14 +20,14 @@ type Outcome struct {
 // one transaction. An outcome of a notification that has ended meanwhile, or of an attempt
 // that is recorded already, is dropped.
 func (s *Store) RecordOutcomes(ctx context.Context, now time.Time, outcomes []Outcome) error {
-	rows := make([]db.InsertAttemptParams, len(outcomes)) // made here, where no other write waits for it
+	rows := make([][]any, len(outcomes)) // made here, where no other write waits for it
 	for i, o := range outcomes {
 		var err error
 		if rows[i], err = o.row(); err != nil {
 			return err
 		}
 	}
-	return s.write(ctx, func(tx *tx) error {
+	return s.add(ctx, func(tx *tx) error {
 		recorded := make(map[int]bool, len(outcomes))
 		for from := 0; from < len(outcomes); {
 			to := beforeRepeat(outcomes, from)
@@ -41,9 +41,8 @@ func (s *Store) RecordOutcomes(ctx context.Context, now time.Time, outcomes []Ou
 			if !recorded[i] {
 				continue
 			}
-			row := rows[i]
-			row.ID = tx.id(prefixAttempt)
-			if err := tx.q.InsertAttempt(tx.ctx, row); err != nil {
+			rows[i][2] = tx.id(prefixAttempt)
+			if err := tx.add(tx.w.rows.attempts, rows[i]...); err != nil {
 				return err
 			}
 			switch t := ended[o.EventSeq]; {
@@ -57,20 +56,20 @@ func (s *Store) RecordOutcomes(ctx context.Context, now time.Time, outcomes []Ou
 	})
 }
 
-// row is an attempt as it is stored, but for its id.
-func (o Outcome) row() (db.InsertAttemptParams, error) {
+// row is an attempt as it is stored, but for its id, the third value.
+func (o Outcome) row() ([]any, error) {
 	code, message := o.Attempt.Failure.columns()
-	row := db.InsertAttemptParams{NotificationSeq: o.Seq, AttemptNumber: int64(o.Attempt.Number), Status: "succeeded", ErrorCode: code, ErrorMessage: message,
-		StartedAt: ms(o.Attempt.StartedAt), DurationMs: o.Attempt.Duration.Milliseconds()}
+	status := "succeeded"
 	if o.Attempt.Failure != nil {
-		row.Status = "failed"
+		status = "failed"
 	}
+	row := []any{o.Seq, o.Attempt.Number, nil, status, orNull(code), orNull(message), nil, nil, nil, ms(o.Attempt.StartedAt), o.Attempt.Duration.Milliseconds()}
 	if r := o.Attempt.Response; r != nil {
 		headers, err := json.Marshal(r.Headers)
 		if err != nil {
-			return row, err
+			return nil, err
 		}
-		row.StatusCode, row.ResponseHeaders, row.ResponseBody = new(int64(r.StatusCode)), headers, r.Body
+		row[6], row[7], row[8] = r.StatusCode, headers, r.Body
 	}
 	return row, nil
 }

@@ -322,7 +322,7 @@ func (s *Store) RecordMapping(ctx context.Context, now time.Time, t PollTarget, 
 		}
 		code, message := e.failure.columns()
 		if err := tx.q.RecordMapping(tx.ctx, db.RecordMappingParams{Seq: m.EventSeq, TypeSeq: typ, SourceID: e.sourceID, Status: e.status, DeliveryStatus: delivery,
-			DestinationCount: int64(len(destinations)), ErrorCode: code, ErrorMessage: message, NextMapAt: e.nextMapAt, Now: ms(now)}); err != nil {
+			FirstNotificationSeq: tx.firstNotification(destinations), DestinationCount: int64(len(destinations)), ErrorCode: code, ErrorMessage: message, NextMapAt: e.nextMapAt, Now: ms(now)}); err != nil {
 			return err
 		}
 		if err := tx.q.SetOutput(tx.ctx, e.output, m.EventSeq); err != nil {

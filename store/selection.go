@@ -26,6 +26,8 @@ type rowReader interface {
 type selection struct {
 	table   string
 	index   string // the one to go by; "": SQLite chooses
+	lookup  bool   // the rows are few, and found by their numbers
+	none    bool   // nothing can be found
 	where   []condition
 	choices [][]condition // one of each
 	from    int64         // rows from this number on
@@ -108,19 +110,22 @@ func (s *selection) within(column, table string, ids []string) *selection {
 	if len(ids) == 0 {
 		return s
 	}
-	return s.and("+t."+column+" IN (SELECT r.seq FROM "+table+" AS r WHERE r.id IN (SELECT value FROM json_each(?)))", jsonText(ids))
+	return s.and("+t."+column+" IN ("+seqsByID(table)+")", jsonText(ids))
 }
 
 // ids keeps rows with one of these ids; none: all rows. It goes by row number, which every
 // index ends with, so that few ids are found at once among many rows.
 func (s *selection) ids(ids []string) *selection {
-	switch len(ids) {
-	case 0:
+	if len(ids) == 0 {
 		return s
-	case 1:
-		return s.and("t.seq = (SELECT r.seq FROM "+s.table+" AS r WHERE r.id = ?)", ids[0])
 	}
-	return s.and("t.seq IN (SELECT r.seq FROM "+s.table+" AS r WHERE r.id IN (SELECT value FROM json_each(?)))", jsonText(ids))
+	return s.find(seqsByID(s.table), jsonText(ids))
+}
+
+// find keeps the rows whose numbers a query gives: few among many.
+func (s *selection) find(query string, args ...any) *selection {
+	s.lookup = true
+	return s.and("t.seq IN ("+query+")", args...)
 }
 
 // findBy is refer for a column that is the way to few rows among many: they are found by the
@@ -129,8 +134,7 @@ func (s *selection) findBy(column, table string, ids []string) *selection {
 	if len(ids) == 0 {
 		return s
 	}
-	return s.and("t.seq IN (SELECT x.seq FROM "+s.table+" AS x WHERE x."+column+
-		" IN (SELECT r.seq FROM "+table+" AS r WHERE r.id IN (SELECT value FROM json_each(?))))", jsonText(ids))
+	return s.find("SELECT x.seq FROM "+s.table+" AS x WHERE x."+column+" IN ("+seqsByID(table)+")", jsonText(ids))
 }
 
 // during keeps rows whose column lies in a range.
@@ -158,6 +162,9 @@ func (s *selection) statuses(given []string, usual ...string) *selection {
 // page finds the rows of one page, in the page's order. It reads one row more than the
 // page has, to know whether there are others behind it, and skips none, however deep the page.
 func (s *selection) page(ctx context.Context, r rowReader, p Page) (seqs []int64, before, after bool, err error) {
+	if s.none {
+		return nil, false, false, nil
+	}
 	limit := p.Limit
 	if limit <= 0 {
 		limit = 20
@@ -170,7 +177,7 @@ func (s *selection) page(ctx context.Context, r rowReader, p Page) (seqs []int64
 	descending := p.Desc != backwards
 	from, to := s.from, s.to
 	if cursor != "" {
-		seq, err := seqOf(ctx, r, s.table, cursor)
+		before, behind, err := around(ctx, r, s.table, cursor)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil, false, false, nil
 		}
@@ -178,9 +185,9 @@ func (s *selection) page(ctx context.Context, r rowReader, p Page) (seqs []int64
 			return nil, false, false, err
 		}
 		if descending {
-			to = min(to, seq-1)
+			to = min(to, before)
 		} else {
-			from = max(from, seq+1)
+			from = max(from, behind)
 		}
 	}
 	text, args := s.query(from, to, descending)
@@ -223,7 +230,10 @@ func (s *selection) query(from, to int64, descending bool) (text string, args []
 			q.WriteString(" UNION ")
 		}
 		q.WriteString("SELECT t.seq AS seq FROM " + s.table + " AS t")
-		if s.index != "" {
+		switch {
+		case s.lookup:
+			q.WriteString(" NOT INDEXED") // but by row number
+		case s.index != "":
 			q.WriteString(" INDEXED BY " + s.index)
 		}
 		for j, c := range walk {
@@ -237,12 +247,6 @@ func (s *selection) query(from, to int64, descending bool) (text string, args []
 	}
 	q.WriteString(" LIMIT ?")
 	return q.String(), args
-}
-
-// seqOf is the row number of an id, or sql.ErrNoRows.
-func seqOf(ctx context.Context, r rowReader, table, id string) (seq int64, err error) {
-	err = r.QueryRowContext(ctx, "SELECT seq FROM "+table+" WHERE id = ?", id).Scan(&seq)
-	return seq, err
 }
 
 func queryInts(ctx context.Context, r rowReader, query string, args ...any) ([]int64, error) {

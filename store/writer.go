@@ -39,13 +39,16 @@ type writer struct {
 	q           *db.Queries
 	stmts       map[string]*sql.Stmt
 	routings    map[string]*routing // by callback id; see routing.go
+	rows        *rows               // that wait for the end of the batch, or of a piece that wants to see them
 	lastEvent   int64               // row number of the newest event
+	lastNotice  int64               // and of the newest notification
 	lastCreated int64               // time of the newest event or notification; see created.go
 }
 
 // piece is one unit of work, all or nothing.
 type piece struct {
 	run   func(*tx) error
+	blind bool         // it looks at no row that another piece of its batch may have added
 	state atomic.Int32 // waiting, then begun or abandoned
 	err   error
 	done  chan struct{}
@@ -117,10 +120,20 @@ func (w *writer) connect() (err error) {
 		}
 		w.stmts[text] = stmt
 	}
+	w.rows = newRows()
+	for _, b := range w.rows.all() {
+		if err := b.prepare(ctx, w.conn); err != nil {
+			return err
+		}
+	}
 	w.routings = make(map[string]*routing)
-	if w.lastEvent, err = w.q.LastEvent(ctx); err != nil {
+	last, err := w.q.LastRows(ctx)
+	if err != nil {
 		return err
 	}
+	w.lastEvent, w.lastNotice = last.EventSeq, last.NotificationSeq
+	w.s.ids.follow(last.EventID)
+	w.s.ids.follow(last.NotificationID)
 	w.lastCreated, err = w.q.LastCreatedAt(ctx)
 	return err
 }
@@ -132,12 +145,17 @@ func (w *writer) disconnect() {
 	if w.q != nil {
 		_ = w.q.Close()
 	}
+	if w.rows != nil {
+		for _, b := range w.rows.all() {
+			b.close()
+		}
+	}
 	if w.conn != nil {
 		// Close alone would give it back to the pool, and a transaction that is open in it too.
 		_ = w.conn.Raw(func(any) error { return driver.ErrBadConn })
 		_ = w.conn.Close()
 	}
-	w.stmts, w.q, w.conn = nil, nil, nil
+	w.stmts, w.q, w.rows, w.conn = nil, nil, nil, nil
 }
 
 func (w *writer) exec(text string) error {
@@ -152,10 +170,20 @@ func (w *writer) exec(text string) error {
 // write runs fn in a transaction of its own or of many, and returns once it is committed
 // or has failed. fn may run twice: it must set, not add to, what it captures.
 func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
+	return s.run(ctx, &piece{run: fn})
+}
+
+// add is write for what only adds rows of tx.rows: it sees none that others have added in the same
+// transaction, unless it flushes them.
+func (s *Store) add(ctx context.Context, fn func(*tx) error) error {
+	return s.run(ctx, &piece{run: fn, blind: true})
+}
+
+func (s *Store) run(ctx context.Context, p *piece) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p := &piece{run: fn, done: make(chan struct{})}
+	p.done = make(chan struct{})
 	if err := s.writer.hand(ctx, p); err != nil {
 		return err
 	}
@@ -261,8 +289,12 @@ func (w *writer) tryBatch(batch []*piece, savepoints bool) error {
 			return w.broken("savepoint", err)
 		}
 		created := t.lastCreated
-		if p.err = w.runPiece(t, p); p.err != nil {
+		if p.err = w.runPiece(t, p); p.err == nil {
+			p.err = w.runPiece(t, &piece{run: (*tx).flush, blind: true})
+		}
+		if p.err != nil {
 			t.lastCreated = created
+			w.rows.drop()
 			clear(w.routings)
 			if err := w.exec("ROLLBACK TO piece"); err != nil {
 				return w.broken("roll back to the savepoint", err)
@@ -271,6 +303,9 @@ func (w *writer) tryBatch(batch []*piece, savepoints bool) error {
 		if err := w.exec("RELEASE piece"); err != nil {
 			return w.broken("release the savepoint", err)
 		}
+	}
+	if err := w.runPiece(t, &piece{run: (*tx).flush}); err != nil {
+		return w.rollback(err)
 	}
 	if err := w.exec("COMMIT"); err != nil {
 		return w.broken("commit", err)
@@ -285,7 +320,12 @@ func (w *writer) runPiece(t *tx, p *piece) (err error) {
 			err = fmt.Errorf("panic in a write: %v\n%s", r, debug.Stack())
 		}
 	}()
-	err = p.run(t)
+	if !p.blind {
+		err = t.flush()
+	}
+	if err == nil {
+		err = p.run(t)
+	}
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch e.Code() & 0xff { // the primary code
 		case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOMEM:
@@ -297,6 +337,7 @@ func (w *writer) runPiece(t *tx, p *piece) (err error) {
 
 // rollback undoes the transaction because of err, which it returns.
 func (w *writer) rollback(err error) error {
+	w.rows.drop()
 	clear(w.routings)
 	if failed := w.exec("ROLLBACK"); failed != nil {
 		return w.broken("roll back", failed)

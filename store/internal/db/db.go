@@ -138,9 +138,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.insertAPIKeyStmt, err = db.PrepareContext(ctx, insertAPIKey); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertAPIKey: %w", err)
 	}
-	if q.insertAttemptStmt, err = db.PrepareContext(ctx, insertAttempt); err != nil {
-		return nil, fmt.Errorf("error preparing query InsertAttempt: %w", err)
-	}
 	if q.insertAuthConfigStmt, err = db.PrepareContext(ctx, insertAuthConfig); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertAuthConfig: %w", err)
 	}
@@ -162,9 +159,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.insertDestinationStmt, err = db.PrepareContext(ctx, insertDestination); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertDestination: %w", err)
 	}
-	if q.insertEventStmt, err = db.PrepareContext(ctx, insertEvent); err != nil {
-		return nil, fmt.Errorf("error preparing query InsertEvent: %w", err)
-	}
 	if q.insertEventTypeStmt, err = db.PrepareContext(ctx, insertEventType); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertEventType: %w", err)
 	}
@@ -176,12 +170,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.insertKeyStmt, err = db.PrepareContext(ctx, insertKey); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertKey: %w", err)
-	}
-	if q.insertNotificationStmt, err = db.PrepareContext(ctx, insertNotification); err != nil {
-		return nil, fmt.Errorf("error preparing query InsertNotification: %w", err)
-	}
-	if q.insertPayloadStmt, err = db.PrepareContext(ctx, insertPayload); err != nil {
-		return nil, fmt.Errorf("error preparing query InsertPayload: %w", err)
 	}
 	if q.insertProviderStmt, err = db.PrepareContext(ctx, insertProvider); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertProvider: %w", err)
@@ -210,11 +198,11 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.lastCreatedAtStmt, err = db.PrepareContext(ctx, lastCreatedAt); err != nil {
 		return nil, fmt.Errorf("error preparing query LastCreatedAt: %w", err)
 	}
-	if q.lastEventStmt, err = db.PrepareContext(ctx, lastEvent); err != nil {
-		return nil, fmt.Errorf("error preparing query LastEvent: %w", err)
-	}
 	if q.lastNotificationStmt, err = db.PrepareContext(ctx, lastNotification); err != nil {
 		return nil, fmt.Errorf("error preparing query LastNotification: %w", err)
+	}
+	if q.lastRowsStmt, err = db.PrepareContext(ctx, lastRows); err != nil {
+		return nil, fmt.Errorf("error preparing query LastRows: %w", err)
 	}
 	if q.linkDestinationStmt, err = db.PrepareContext(ctx, linkDestination); err != nil {
 		return nil, fmt.Errorf("error preparing query LinkDestination: %w", err)
@@ -561,11 +549,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing insertAPIKeyStmt: %w", cerr)
 		}
 	}
-	if q.insertAttemptStmt != nil {
-		if cerr := q.insertAttemptStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing insertAttemptStmt: %w", cerr)
-		}
-	}
 	if q.insertAuthConfigStmt != nil {
 		if cerr := q.insertAuthConfigStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing insertAuthConfigStmt: %w", cerr)
@@ -601,11 +584,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing insertDestinationStmt: %w", cerr)
 		}
 	}
-	if q.insertEventStmt != nil {
-		if cerr := q.insertEventStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing insertEventStmt: %w", cerr)
-		}
-	}
 	if q.insertEventTypeStmt != nil {
 		if cerr := q.insertEventTypeStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing insertEventTypeStmt: %w", cerr)
@@ -624,16 +602,6 @@ func (q *Queries) Close() error {
 	if q.insertKeyStmt != nil {
 		if cerr := q.insertKeyStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing insertKeyStmt: %w", cerr)
-		}
-	}
-	if q.insertNotificationStmt != nil {
-		if cerr := q.insertNotificationStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing insertNotificationStmt: %w", cerr)
-		}
-	}
-	if q.insertPayloadStmt != nil {
-		if cerr := q.insertPayloadStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing insertPayloadStmt: %w", cerr)
 		}
 	}
 	if q.insertProviderStmt != nil {
@@ -681,14 +649,14 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing lastCreatedAtStmt: %w", cerr)
 		}
 	}
-	if q.lastEventStmt != nil {
-		if cerr := q.lastEventStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing lastEventStmt: %w", cerr)
-		}
-	}
 	if q.lastNotificationStmt != nil {
 		if cerr := q.lastNotificationStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing lastNotificationStmt: %w", cerr)
+		}
+	}
+	if q.lastRowsStmt != nil {
+		if cerr := q.lastRowsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lastRowsStmt: %w", cerr)
 		}
 	}
 	if q.linkDestinationStmt != nil {
@@ -1018,7 +986,6 @@ type Queries struct {
 	eventsBySeqStmt                *sql.Stmt
 	failNotificationStmt           *sql.Stmt
 	insertAPIKeyStmt               *sql.Stmt
-	insertAttemptStmt              *sql.Stmt
 	insertAuthConfigStmt           *sql.Stmt
 	insertAuthMethodStmt           *sql.Stmt
 	insertCallbackStmt             *sql.Stmt
@@ -1026,13 +993,10 @@ type Queries struct {
 	insertConfigStmt               *sql.Stmt
 	insertDeploymentStmt           *sql.Stmt
 	insertDestinationStmt          *sql.Stmt
-	insertEventStmt                *sql.Stmt
 	insertEventTypeStmt            *sql.Stmt
 	insertInstanceStmt             *sql.Stmt
 	insertInstanceTriggerStmt      *sql.Stmt
 	insertKeyStmt                  *sql.Stmt
-	insertNotificationStmt         *sql.Stmt
-	insertPayloadStmt              *sql.Stmt
 	insertProviderStmt             *sql.Stmt
 	insertSpecificationStmt        *sql.Stmt
 	insertTriggerStmt              *sql.Stmt
@@ -1042,8 +1006,8 @@ type Queries struct {
 	instancesBySeqStmt             *sql.Stmt
 	knownKeysStmt                  *sql.Stmt
 	lastCreatedAtStmt              *sql.Stmt
-	lastEventStmt                  *sql.Stmt
 	lastNotificationStmt           *sql.Stmt
+	lastRowsStmt                   *sql.Stmt
 	linkDestinationStmt            *sql.Stmt
 	metaStmt                       *sql.Stmt
 	moveCallbackTriggersStmt       *sql.Stmt
@@ -1138,7 +1102,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		eventsBySeqStmt:                q.eventsBySeqStmt,
 		failNotificationStmt:           q.failNotificationStmt,
 		insertAPIKeyStmt:               q.insertAPIKeyStmt,
-		insertAttemptStmt:              q.insertAttemptStmt,
 		insertAuthConfigStmt:           q.insertAuthConfigStmt,
 		insertAuthMethodStmt:           q.insertAuthMethodStmt,
 		insertCallbackStmt:             q.insertCallbackStmt,
@@ -1146,13 +1109,10 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		insertConfigStmt:               q.insertConfigStmt,
 		insertDeploymentStmt:           q.insertDeploymentStmt,
 		insertDestinationStmt:          q.insertDestinationStmt,
-		insertEventStmt:                q.insertEventStmt,
 		insertEventTypeStmt:            q.insertEventTypeStmt,
 		insertInstanceStmt:             q.insertInstanceStmt,
 		insertInstanceTriggerStmt:      q.insertInstanceTriggerStmt,
 		insertKeyStmt:                  q.insertKeyStmt,
-		insertNotificationStmt:         q.insertNotificationStmt,
-		insertPayloadStmt:              q.insertPayloadStmt,
 		insertProviderStmt:             q.insertProviderStmt,
 		insertSpecificationStmt:        q.insertSpecificationStmt,
 		insertTriggerStmt:              q.insertTriggerStmt,
@@ -1162,8 +1122,8 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		instancesBySeqStmt:             q.instancesBySeqStmt,
 		knownKeysStmt:                  q.knownKeysStmt,
 		lastCreatedAtStmt:              q.lastCreatedAtStmt,
-		lastEventStmt:                  q.lastEventStmt,
 		lastNotificationStmt:           q.lastNotificationStmt,
+		lastRowsStmt:                   q.lastRowsStmt,
 		linkDestinationStmt:            q.linkDestinationStmt,
 		metaStmt:                       q.metaStmt,
 		moveCallbackTriggersStmt:       q.moveCallbackTriggersStmt,

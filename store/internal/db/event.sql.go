@@ -27,7 +27,7 @@ func (q *Queries) EventType(ctx context.Context, arg EventTypeParams) (int64, er
 }
 
 const eventsBySeq = `-- name: EventsBySeq :many
-SELECT e.seq, e.id, e.callback_seq, e.type_seq, e.instance_trigger_seq, e.source_id, e.status, e.delivery_status, e.error_code, e.error_message, e.destination_count, e.success_count, e.failure_count, e.map_attempts, e.next_map_at, e.created_at, e.updated_at, y.type, y.trigger_key, p.input, p.output, c.id AS callback_id, i.id AS instance_id
+SELECT e.seq, e.id, e.callback_seq, e.type_seq, e.instance_trigger_seq, e.source_id, e.status, e.delivery_status, e.error_code, e.error_message, e.first_notification_seq, e.destination_count, e.success_count, e.failure_count, e.map_attempts, e.next_map_at, e.created_at, e.updated_at, y.type, y.trigger_key, p.input, p.output, c.id AS callback_id, i.id AS instance_id
 FROM event AS e
 JOIN event_type AS y ON y.seq = e.type_seq
 JOIN event_payload AS p ON p.event_seq = e.seq
@@ -67,6 +67,7 @@ func (q *Queries) EventsBySeq(ctx context.Context, seqs string) ([]EventsBySeqRo
 			&i.Event.DeliveryStatus,
 			&i.Event.ErrorCode,
 			&i.Event.ErrorMessage,
+			&i.Event.FirstNotificationSeq,
 			&i.Event.DestinationCount,
 			&i.Event.SuccessCount,
 			&i.Event.FailureCount,
@@ -92,51 +93,6 @@ func (q *Queries) EventsBySeq(ctx context.Context, seqs string) ([]EventsBySeqRo
 		return nil, err
 	}
 	return items, nil
-}
-
-const insertEvent = `-- name: InsertEvent :exec
-INSERT INTO event (seq, id, callback_seq, type_seq, instance_trigger_seq, source_id, status, delivery_status, error_code, error_message,
-  destination_count, success_count, failure_count, map_attempts, next_map_at, created_at, updated_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
-  ?11, 0, 0, ?12, ?13, ?14, ?14)
-`
-
-type InsertEventParams struct {
-	Seq                int64
-	ID                 string
-	CallbackSeq        int64
-	TypeSeq            int64
-	InstanceTriggerSeq *int64
-	SourceID           string
-	Status             string
-	DeliveryStatus     string
-	ErrorCode          *string
-	ErrorMessage       *string
-	DestinationCount   int64
-	MapAttempts        int64
-	NextMapAt          *int64
-	Now                int64
-}
-
-// The row number is given, not asked for: the key, which is written first, has it already.
-func (q *Queries) InsertEvent(ctx context.Context, arg InsertEventParams) error {
-	_, err := q.exec(ctx, q.insertEventStmt, insertEvent,
-		arg.Seq,
-		arg.ID,
-		arg.CallbackSeq,
-		arg.TypeSeq,
-		arg.InstanceTriggerSeq,
-		arg.SourceID,
-		arg.Status,
-		arg.DeliveryStatus,
-		arg.ErrorCode,
-		arg.ErrorMessage,
-		arg.DestinationCount,
-		arg.MapAttempts,
-		arg.NextMapAt,
-		arg.Now,
-	)
-	return err
 }
 
 const insertEventType = `-- name: InsertEventType :execlastid
@@ -182,21 +138,6 @@ func (q *Queries) InsertKey(ctx context.Context, arg InsertKeyParams) (int64, er
 	return result.RowsAffected()
 }
 
-const insertPayload = `-- name: InsertPayload :exec
-INSERT INTO event_payload (event_seq, input, output) VALUES (?1, ?2, ?3)
-`
-
-type InsertPayloadParams struct {
-	EventSeq int64
-	Input    []byte
-	Output   []byte
-}
-
-func (q *Queries) InsertPayload(ctx context.Context, arg InsertPayloadParams) error {
-	_, err := q.exec(ctx, q.insertPayloadStmt, insertPayload, arg.EventSeq, arg.Input, arg.Output)
-	return err
-}
-
 const lastCreatedAt = `-- name: LastCreatedAt :one
 SELECT CAST(max(coalesce((SELECT e.created_at FROM event AS e ORDER BY e.seq DESC LIMIT 1), 0),
   coalesce((SELECT n.created_at FROM notification AS n ORDER BY n.seq DESC LIMIT 1), 0)) AS INTEGER)
@@ -205,17 +146,6 @@ SELECT CAST(max(coalesce((SELECT e.created_at FROM event AS e ORDER BY e.seq DES
 // Rows are stored in the order of their times, so the last ones have the newest.
 func (q *Queries) LastCreatedAt(ctx context.Context) (int64, error) {
 	row := q.queryRow(ctx, q.lastCreatedAtStmt, lastCreatedAt)
-	var column_1 int64
-	err := row.Scan(&column_1)
-	return column_1, err
-}
-
-const lastEvent = `-- name: LastEvent :one
-SELECT CAST(coalesce(max(seq), 0) AS INTEGER) FROM event
-`
-
-func (q *Queries) LastEvent(ctx context.Context) (int64, error) {
-	row := q.queryRow(ctx, q.lastEventStmt, lastEvent)
 	var column_1 int64
 	err := row.Scan(&column_1)
 	return column_1, err
@@ -230,6 +160,33 @@ func (q *Queries) LastNotification(ctx context.Context) (int64, error) {
 	var column_1 int64
 	err := row.Scan(&column_1)
 	return column_1, err
+}
+
+const lastRows = `-- name: LastRows :one
+SELECT CAST(coalesce((SELECT e.seq FROM event AS e ORDER BY e.seq DESC LIMIT 1), 0) AS INTEGER) AS event_seq,
+  CAST(coalesce((SELECT e.id FROM event AS e ORDER BY e.seq DESC LIMIT 1), '') AS TEXT) AS event_id,
+  CAST(coalesce((SELECT n.seq FROM notification AS n ORDER BY n.seq DESC LIMIT 1), 0) AS INTEGER) AS notification_seq,
+  CAST(coalesce((SELECT n.id FROM notification AS n ORDER BY n.seq DESC LIMIT 1), '') AS TEXT) AS notification_id
+`
+
+type LastRowsRow struct {
+	EventSeq        int64
+	EventID         string
+	NotificationSeq int64
+	NotificationID  string
+}
+
+// The newest event and the newest notification.
+func (q *Queries) LastRows(ctx context.Context) (LastRowsRow, error) {
+	row := q.queryRow(ctx, q.lastRowsStmt, lastRows)
+	var i LastRowsRow
+	err := row.Scan(
+		&i.EventSeq,
+		&i.EventID,
+		&i.NotificationSeq,
+		&i.NotificationID,
+	)
+	return i, err
 }
 
 const publishedEvent = `-- name: PublishedEvent :one
@@ -251,22 +208,24 @@ func (q *Queries) PublishedEvent(ctx context.Context, arg PublishedEventParams) 
 }
 
 const recordMapping = `-- name: RecordMapping :exec
-UPDATE event SET type_seq = ?1, source_id = ?2, status = ?3, delivery_status = ?4, destination_count = ?5,
-  error_code = ?6, error_message = ?7, map_attempts = map_attempts + 1, next_map_at = ?8, updated_at = ?9
-WHERE seq = ?10
+UPDATE event SET type_seq = ?1, source_id = ?2, status = ?3, delivery_status = ?4,
+  first_notification_seq = ?5, destination_count = ?6,
+  error_code = ?7, error_message = ?8, map_attempts = map_attempts + 1, next_map_at = ?9, updated_at = ?10
+WHERE seq = ?11
 `
 
 type RecordMappingParams struct {
-	TypeSeq          int64
-	SourceID         string
-	Status           string
-	DeliveryStatus   string
-	DestinationCount int64
-	ErrorCode        *string
-	ErrorMessage     *string
-	NextMapAt        *int64
-	Now              int64
-	Seq              int64
+	TypeSeq              int64
+	SourceID             string
+	Status               string
+	DeliveryStatus       string
+	FirstNotificationSeq *int64
+	DestinationCount     int64
+	ErrorCode            *string
+	ErrorMessage         *string
+	NextMapAt            *int64
+	Now                  int64
+	Seq                  int64
 }
 
 func (q *Queries) RecordMapping(ctx context.Context, arg RecordMappingParams) error {
@@ -275,6 +234,7 @@ func (q *Queries) RecordMapping(ctx context.Context, arg RecordMappingParams) er
 		arg.SourceID,
 		arg.Status,
 		arg.DeliveryStatus,
+		arg.FirstNotificationSeq,
 		arg.DestinationCount,
 		arg.ErrorCode,
 		arg.ErrorMessage,

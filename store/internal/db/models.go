@@ -37,6 +37,7 @@ type Callback struct {
 	Description                 string
 	Metadata                    []byte
 	PollIntervalSecondsOverride int64
+	RetentionDays               int64
 	CreatedAt                   int64
 	UpdatedAt                   int64
 }
@@ -79,23 +80,24 @@ type Destination struct {
 }
 
 type Event struct {
-	Seq                int64
-	ID                 string
-	CallbackSeq        int64
-	TypeSeq            int64
-	InstanceTriggerSeq *int64
-	SourceID           string
-	Status             string
-	DeliveryStatus     string
-	ErrorCode          *string
-	ErrorMessage       *string
-	DestinationCount   int64
-	SuccessCount       int64
-	FailureCount       int64
-	MapAttempts        int64
-	NextMapAt          *int64
-	CreatedAt          int64
-	UpdatedAt          int64
+	Seq                  int64
+	ID                   string
+	CallbackSeq          int64
+	TypeSeq              int64
+	InstanceTriggerSeq   *int64
+	SourceID             string
+	Status               string
+	DeliveryStatus       string
+	ErrorCode            *string
+	ErrorMessage         *string
+	FirstNotificationSeq *int64
+	DestinationCount     int64
+	SuccessCount         int64
+	FailureCount         int64
+	MapAttempts          int64
+	NextMapAt            *int64
+	CreatedAt            int64
+	UpdatedAt            int64
 }
 
 type EventKey struct {
@@ -278,4 +280,9 @@ type ProviderVersion struct {
 	IsCurrent        int64
 	CreatedAt        int64
 	UpdatedAt        int64
+}
+
+type UnorderedID struct {
+	ID  string
+	Seq int64
 }
