@@ -26,7 +26,7 @@ func TestSections(t *testing.T) {
 	}{
 		"rates":    {"throughput|latency|disk", []string{"| engine.Publish, 32 goroutines", "| polled: provider http", "p99", "| disk per delivered event", "| largest WAL"}},
 		"triggers": {"triggers", []string{"## Triggers", "| 200 triggers"}},
-		"scale":    {"destinations|waiting|readers", []string{"## Destinations", "## Notifications waiting", "## List requests"}},
+		"scale":    {"destinations|waiting|readers|retention", []string{"## Destinations", "## Notifications waiting", "## List requests", "old events are removed"}},
 		"daemon":   {"start|memory|events", []string{"fresh file", "idle", "at saturation", "400 events", "## Lists"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -173,6 +173,8 @@ func (m *multiplier) value(table, column string) string {
 	switch {
 	case column == "seq":
 		return m.moved(table, "seq")
+	case column == "first_notification_seq":
+		return m.moved("notification", column)
 	case refers != column && m.rows[refers] > 0:
 		return m.moved(refers, column)
 	case column == "id" || column == "source_id" || column == "key":

@@ -37,7 +37,7 @@ import (
 
 func main() {
 	short := flag.Bool("short", false, "small sizes, about a minute")
-	only := flag.String("run", "", "only the sections whose name matches this `regexp`: throughput, latency, memory, disk, start, triggers, events, destinations, waiting, readers")
+	only := flag.String("run", "", "only the sections whose name matches this `regexp`: throughput, latency, memory, disk, start, triggers, events, destinations, waiting, readers, retention")
 	scale := flag.Int("scale", 0, "the largest `size` of the scale tables, instead of each one's own")
 	dir := flag.String("dir", "", "`folder` for the files that are measured; default: the one for temporary files")
 	flag.Parse()
@@ -84,6 +84,7 @@ var sections = []section{
 	{"destinations", destinations},
 	{"waiting", waiting},
 	{"readers", readers},
+	{"retention", retention},
 	{"events", events},
 }
 

@@ -32,12 +32,16 @@ func idle() engine.Provider {
 // open opens an engine with its defaults, but for what a receiver on this machine needs.
 // It is started by its caller.
 func (s *suite) open(ctx context.Context, path, when string, with ...engine.Provider) (*product, error) {
-	return s.openAt(ctx, path, when, nil, with...)
+	return s.openWith(ctx, path, when, nil, with...)
 }
 
-// openAt is open with another clock.
-func (s *suite) openAt(ctx context.Context, path, when string, now func() time.Time, with ...engine.Provider) (*product, error) {
-	eng, err := engine.Open(ctx, engine.Options{Path: path, AllowPrivateNetworks: true, Providers: append(with, idle()), Now: now})
+// openWith is open with other options.
+func (s *suite) openWith(ctx context.Context, path, when string, change func(*engine.Options), with ...engine.Provider) (*product, error) {
+	o := engine.Options{Path: path, AllowPrivateNetworks: true, Providers: append(with, idle())}
+	if change != nil {
+		change(&o)
+	}
+	eng, err := engine.Open(ctx, o)
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ func (s *suite) pollMany(ctx context.Context, n int) (got watchedPolls, err erro
 // that took. The engine's clock is put to a time when it starts, so that however long the file took
 // to make, what is due in it is due then.
 func (s *suite) runTriggers(ctx context.Context, path string, w *pollWatcher, provider engine.Provider, at time.Time, watch func(context.Context) error) (cpu float64, err error) {
-	p, err := s.openAt(ctx, path, "triggers", w.now, provider)
+	p, err := s.openWith(ctx, path, "triggers", func(o *engine.Options) { o.Now = w.now }, provider)
 	if err != nil {
 		return 0, err
 	}

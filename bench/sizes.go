@@ -18,6 +18,7 @@ type sizes struct {
 	waiting      []int // notifications for a dead destination
 	destinations []int
 	readerEvents int // in the file that is read beside full load
+	oldEvents    int // in the file from which events are removed beside full load
 
 	pollSpan  time.Duration // how long triggers are watched
 	catchUp   time.Duration // how long at most triggers that are all overdue are
@@ -28,14 +29,14 @@ type sizes struct {
 var whole = sizes{
 	name: "whole", rounds: 3, span: 5 * time.Second, feeds: 16, diskEvents: 20_000,
 	events: []int{1_000, 10_000, 100_000, 1_000_000, 5_000_000}, triggers: []int{1_000, 10_000, 100_000, 1_000_000},
-	waiting: []int{1_000, 10_000, 100_000, 1_000_000}, destinations: []int{1_000, 10_000}, readerEvents: 100_000,
+	waiting: []int{1_000, 10_000, 100_000, 1_000_000}, destinations: []int{1_000, 10_000}, readerEvents: 100_000, oldEvents: 200_000,
 	pollSpan: 20 * time.Second, catchUp: 40 * time.Second, hangSpan: 20 * time.Second, watchSpan: 8 * time.Second,
 }
 
 var small = sizes{
 	name: "short", rounds: 1, span: time.Second, feeds: 16, diskEvents: 2_000,
 	events: []int{1_000, 10_000}, triggers: []int{1_000, 10_000},
-	waiting: []int{1_000, 10_000}, destinations: []int{1_000}, readerEvents: 10_000,
+	waiting: []int{1_000, 10_000}, destinations: []int{1_000}, readerEvents: 10_000, oldEvents: 10_000,
 	pollSpan: 3 * time.Second, catchUp: 5 * time.Second, hangSpan: 3 * time.Second, watchSpan: time.Second,
 }
 
@@ -50,7 +51,7 @@ func (s sizes) upTo(n int) sizes {
 		}
 		*list = append(kept, n)
 	}
-	s.readerEvents = min(s.readerEvents, n)
+	s.readerEvents, s.oldEvents = min(s.readerEvents, n), min(s.oldEvents, n)
 	return s
 }
 

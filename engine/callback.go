@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -15,6 +16,7 @@ type NewCallback struct {
 	Faults
 	DeploymentID         string           // required
 	PollIntervalOverride time.Duration    // whole seconds, for all its triggers; 0: each trigger's own
+	Retention            time.Duration    // how long its events are kept, in whole seconds; 0: [Options.Retention]; negative: for ever
 	DestinationIDs       []string         // ids, or "func:NAME"; at most 100
 	Triggers             *[]TriggerChoice // at most 100; nil: all of the deployment's
 }
@@ -25,6 +27,7 @@ func (n NewCallback) check() *checker {
 	c.required(n.Name, "name")
 	c.details(n.Details)
 	c.pollInterval(n.PollIntervalOverride)
+	c.retention(n.Retention)
 	c.sets(store.CallbackSets{DestinationIDs: &n.DestinationIDs, Triggers: n.Triggers})
 	return c
 }
@@ -34,6 +37,15 @@ func (c *checker) pollInterval(d time.Duration) {
 		c.add("invalid_poll_interval", "must be a whole number of seconds from 1 to 31536000", "poll_interval_seconds_override")
 	}
 }
+
+func (c *checker) retention(d time.Duration) {
+	if d > 0 && (!wholeSeconds(d) || d > maxRetention) {
+		c.add("invalid_max", "must be a whole number of seconds, at most 2147483647, or -1 for ever", "retention_seconds")
+	}
+}
+
+// maxRetention is 68 years: longer is for ever.
+const maxRetention = math.MaxInt32 * time.Second
 
 func (c *checker) sets(s store.CallbackSets) {
 	if s.DestinationIDs != nil {
@@ -65,7 +77,7 @@ func (e *Engine) CreateCallback(ctx context.Context, n NewCallback) (Callback, e
 		return Callback{}, e.refuseCallback(ctx, c, d.ProviderID, sets)
 	}
 	n.Metadata = nullable(n.Metadata)
-	created, err := e.store.CreateCallback(ctx, e.now(), n.DeploymentID, store.CallbackSettings{Details: n.Details, PollIntervalOverride: n.PollIntervalOverride}, sets)
+	created, err := e.store.CreateCallback(ctx, e.now(), n.DeploymentID, store.CallbackSettings{Details: n.Details, PollIntervalOverride: n.PollIntervalOverride, Retention: n.Retention}, sets)
 	return created, wrap(err)
 }
 
@@ -87,6 +99,7 @@ func (e *Engine) refuseCallback(ctx context.Context, c *checker, providerID stri
 type UpdateCallback struct {
 	UpdateDetails
 	PollIntervalOverride *time.Duration
+	Retention            *time.Duration
 	DestinationIDs       *[]string
 	Triggers             *[]TriggerChoice
 }
@@ -98,6 +111,9 @@ func (u UpdateCallback) check() *checker {
 	}
 	if u.PollIntervalOverride != nil {
 		c.pollInterval(*u.PollIntervalOverride)
+	}
+	if u.Retention != nil {
+		c.retention(*u.Retention)
 	}
 	c.sets(store.CallbackSets{DestinationIDs: u.DestinationIDs, Triggers: u.Triggers})
 	return c
@@ -115,6 +131,7 @@ func (e *Engine) UpdateCallback(ctx context.Context, id string, u UpdateCallback
 	changed, err := e.store.UpdateCallback(ctx, e.now(), id, sets, func(s *store.CallbackSettings) {
 		u.UpdateDetails.apply(&s.Details)
 		set(&s.PollIntervalOverride, u.PollIntervalOverride)
+		set(&s.Retention, u.Retention)
 	})
 	return changed, wrap(err)
 }

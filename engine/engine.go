@@ -48,6 +48,7 @@ type Engine struct {
 
 	poller    *poller
 	deliverer *deliverer
+	remover   *remover
 
 	mu         sync.Mutex // over state and cancelWork
 	state      lifeState
@@ -93,6 +94,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e.poller = newPoller(e)
 	e.deliverer = newDeliverer(e)
+	e.remover = newRemover(e)
 	return e, nil
 }
 

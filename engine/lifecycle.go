@@ -38,6 +38,7 @@ func (e *Engine) Start(ctx context.Context) error {
 		return wrap(err)
 	}
 	e.poller.start(work)
+	e.remover.start(work)
 	e.state, e.cancelWork = lifeRunning, cancel
 	return nil
 }
@@ -60,6 +61,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 			defer e.cancelWork()
 			// What polls in flight still find stays in the table. Outcomes come last.
 			e.deliverer.halt()
+			e.remover.stop()
 			e.poller.stop()
 			e.deliverer.stop()
 		}()

@@ -43,6 +43,12 @@ type Options struct {
 	// MaxDeliveries is how many attempts run at a time, over all destinations; 0: 1024.
 	MaxDeliveries int
 
+	// Retention is how long events are kept, with their notifications and attempts, after the last
+	// thing that happened to them; 0: 30 days; negative: for ever. An event that is still being
+	// delivered or mapped stays, and so does what tells a repeated source id. A callback may have
+	// a setting of its own.
+	Retention time.Duration
+
 	// Logger is told what happens, one wide record per poll and per attempt; nil: silent.
 	Logger *slog.Logger
 	// Now is the clock; nil: time.Now. Timers follow the real one.
@@ -63,6 +69,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxDeliveries == 0 {
 		o.MaxDeliveries = 1024
+	}
+	if o.Retention == 0 {
+		o.Retention = 30 * 24 * time.Hour
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -14,6 +14,7 @@ func newCallback(f *fields) engine.NewCallback {
 		Details:              engine.Details{Name: value(f.text("name", required)), Description: value(f.text("description", nullable)), Metadata: value(f.object("metadata", nullable))},
 		DeploymentID:         value(f.word("provider_deployment_id", required)),
 		PollIntervalOverride: value(pollInterval(f)),
+		Retention:            value(f.secondsOrNever("retention_seconds", nullable)),
 		DestinationIDs:       value(f.texts("destination_ids", 0)),
 		Triggers:             triggerChoices(f),
 	}
@@ -23,6 +24,7 @@ func updateCallback(f *fields) engine.UpdateCallback {
 	return engine.UpdateCallback{
 		UpdateDetails:        engine.UpdateDetails{Name: f.text("name", 0), Description: f.text("description", nullable), Metadata: f.object("metadata", nullable)},
 		PollIntervalOverride: pollInterval(f),
+		Retention:            f.secondsOrNever("retention_seconds", nullable),
 		DestinationIDs:       f.texts("destination_ids", 0),
 		Triggers:             triggerChoices(f),
 	}

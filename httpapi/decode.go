@@ -159,6 +159,20 @@ func (f *fields) positive(name string, fl flags) *int {
 	return new(int(min(n, math.MaxInt32)))
 }
 
+// secondsOrNever reads a positive number of seconds, or -1.
+func (f *fields) secondsOrNever(name string, fl flags) *time.Duration {
+	value, ok := f.raw(name, "integer", fl)
+	if !ok || value == nil {
+		return zeroIf[time.Duration](ok)
+	}
+	n, _ := strconv.ParseInt(string(value), 10, 64) // the nearest that it can
+	if n < 1 && n != -1 {
+		f.add(name, "invalid_min", "must be at least 1, or -1 for ever", "1", strconv.FormatInt(n, 10))
+		return nil
+	}
+	return new(time.Duration(min(n, math.MaxInt32+1)) * time.Second)
+}
+
 // seconds reads a positive number of seconds.
 func (f *fields) seconds(name string, fl flags) *time.Duration {
 	n := f.positive(name, fl)

@@ -15,6 +15,7 @@ type callbackBody struct {
 	Description          *string               `json:"description"`
 	Metadata             json.RawMessage       `json:"metadata"`
 	PollIntervalOverride *int64                `json:"poll_interval_seconds_override"`
+	Retention            *int64                `json:"retention_seconds"`
 	Deployment           previewBody           `json:"provider_deployment"`
 	Destinations         []destinationBody     `json:"destinations"`
 	Triggers             []callbackTriggerBody `json:"provider_triggers"`
@@ -24,7 +25,7 @@ type callbackBody struct {
 
 func presentCallback(c engine.Callback) callbackBody {
 	return callbackBody{Object: "callback", ID: c.ID, Status: c.Status, Name: c.Name, Description: orNull(c.Description), Metadata: c.Metadata,
-		PollIntervalOverride: secondsOrNull(c.PollIntervalOverride), Deployment: presentPreview("provider.deployment", c.Deployment),
+		PollIntervalOverride: secondsOrNull(c.PollIntervalOverride), Retention: secondsOrNull(c.Retention), Deployment: presentPreview("provider.deployment", c.Deployment),
 		Destinations: presentAll(c.Destinations, presentDestination), Triggers: presentAll(c.Triggers, presentCallbackTrigger),
 		CreatedAt: timestamp(c.CreatedAt), UpdatedAt: timestamp(c.UpdatedAt)}
 }

@@ -1,10 +1,10 @@
 -- name: InsertCallback :execlastid
-INSERT INTO callback (id, deployment_seq, status, name, description, metadata, poll_interval_seconds_override, retention_days, created_at, updated_at)
-VALUES (@id, @deployment_seq, 'active', @name, @description, @metadata, @poll_interval_seconds_override, @retention_days, @now, @now);
+INSERT INTO callback (id, deployment_seq, status, name, description, metadata, poll_interval_seconds_override, retention_seconds, created_at, updated_at)
+VALUES (@id, @deployment_seq, 'active', @name, @description, @metadata, @poll_interval_seconds_override, @retention_seconds, @now, @now);
 
 -- name: UpdateCallback :exec
 UPDATE callback SET name = @name, description = @description, metadata = @metadata,
-  poll_interval_seconds_override = @poll_interval_seconds_override, retention_days = @retention_days, updated_at = @now
+  poll_interval_seconds_override = @poll_interval_seconds_override, retention_seconds = @retention_seconds, updated_at = @now
 WHERE seq = @seq;
 
 -- name: ArchiveCallback :exec

@@ -20,7 +20,7 @@ type Callback struct {
 	Description          string
 	Metadata             json.RawMessage // nil: none
 	PollIntervalOverride time.Duration   // in whole seconds; 0: each trigger's own interval
-	RetentionDays        int             // how long events that are done with are kept; 0: as the engine keeps them; -1: for ever
+	Retention            time.Duration   // how long events that are done with are kept, in whole seconds; 0: as the engine does; negative: for ever
 	Deployment           Preview
 	Destinations         []Destination
 	Triggers             []CallbackTrigger
@@ -48,7 +48,7 @@ type TriggerChoice struct {
 type CallbackSettings struct {
 	Details
 	PollIntervalOverride time.Duration // in whole seconds; 0: none
-	RetentionDays        int           // as [Callback.RetentionDays]
+	Retention            time.Duration // in whole seconds; 0: the engine's; negative: for ever
 }
 
 // CallbackSets are the sets that a callback has; a nil one stays as it is, and on
@@ -80,7 +80,7 @@ func (s *Store) CreateCallback(ctx context.Context, now time.Time, deploymentID 
 			return err
 		}
 		seq, err := tx.q.InsertCallback(tx.ctx, db.InsertCallbackParams{ID: tx.id(prefixCallback), DeploymentSeq: deployment, Name: settings.Name,
-			Description: settings.Description, Metadata: settings.Metadata, PollIntervalSecondsOverride: seconds(settings.PollIntervalOverride), RetentionDays: int64(settings.RetentionDays), Now: ms(now)})
+			Description: settings.Description, Metadata: settings.Metadata, PollIntervalSecondsOverride: seconds(settings.PollIntervalOverride), RetentionSeconds: retentionSeconds(settings.Retention), Now: ms(now)})
 		if err != nil {
 			return err
 		}
@@ -113,10 +113,10 @@ func (s *Store) UpdateCallback(ctx context.Context, now time.Time, id string, se
 		if err != nil {
 			return err
 		}
-		settings := CallbackSettings{Details: Details{Name: old.Name, Description: old.Description, Metadata: old.Metadata}, PollIntervalOverride: old.PollIntervalOverride, RetentionDays: old.RetentionDays}
+		settings := CallbackSettings{Details: Details{Name: old.Name, Description: old.Description, Metadata: old.Metadata}, PollIntervalOverride: old.PollIntervalOverride, Retention: old.Retention}
 		change(&settings)
 		if err := tx.q.UpdateCallback(tx.ctx, db.UpdateCallbackParams{Seq: seq, Name: settings.Name, Description: settings.Description, Metadata: settings.Metadata,
-			PollIntervalSecondsOverride: seconds(settings.PollIntervalOverride), RetentionDays: int64(settings.RetentionDays), Now: ms(now)}); err != nil {
+			PollIntervalSecondsOverride: seconds(settings.PollIntervalOverride), RetentionSeconds: retentionSeconds(settings.Retention), Now: ms(now)}); err != nil {
 			return err
 		}
 		if settings.PollIntervalOverride != old.PollIntervalOverride {
@@ -345,7 +345,7 @@ func (s *Store) callbackLoader(q *db.Queries) func(context.Context, []int64) ([]
 		}
 		return inOrder(seqs, rows, func(r *db.Callback) int64 { return r.Seq }, func(r *db.Callback) (Callback, error) {
 			c := Callback{ID: r.ID, Status: r.Status, Name: r.Name, Description: r.Description, Metadata: r.Metadata,
-				PollIntervalOverride: time.Duration(r.PollIntervalSecondsOverride) * time.Second, CreatedAt: fromMS(r.CreatedAt), UpdatedAt: fromMS(r.UpdatedAt)}
+				PollIntervalOverride: time.Duration(r.PollIntervalSecondsOverride) * time.Second, Retention: time.Duration(r.RetentionSeconds) * time.Second, CreatedAt: fromMS(r.CreatedAt), UpdatedAt: fromMS(r.UpdatedAt)}
 			deployment, err := previewOf(ctx, &r.DeploymentSeq, q.DeploymentPreview)
 			if err != nil {
 				return c, err

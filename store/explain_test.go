@@ -59,6 +59,7 @@ func TestQueries(t *testing.T) {
 			"CallbackTriggers":           "the triggers of one page's callbacks",
 			"InstanceTriggers":           "the triggers of one page's instances",
 			"DestinationsOfCallback":     "one callback's destinations",
+			"Retentions":                 "the callbacks, once a minute",
 			"OpenDestinations":           "the destinations, with one probe for each",
 			"LastCreatedAt":              "the last row of each table, at start-up",
 			"LastRows":                   "the last row of each table, at start-up",

@@ -22,7 +22,7 @@ func TestLookup(t *testing.T) {
 		rapid.Check(t, func(r *rapid.T) {
 			f := shared.fresh(t)
 			var ids []string
-			for range rapid.IntRange(1, 20).Draw(r, "events") {
+			for range rapid.IntRange(1, 10).Draw(r, "events") {
 				ids = append(ids, f.publish("").Event.ID)
 			}
 			gone := make(map[string]bool)

@@ -31,6 +31,7 @@ type serveCommand struct {
 	PublicURL            *url.URL `name:"public-url" help:"URL under which the world reaches this daemon, if not by --addr."`
 	APIKey               string   `name:"api-key" help:"A key that is accepted besides the stored ones. Without it, and with no key stored, one is made and printed."`
 	AllowPrivateNetworks bool     `help:"Let polls and deliveries reach loopback, private and other special addresses."`
+	Retention            string   `default:"720h" help:"How long events are kept after the last thing that happened to them, such as 36h; forever for ever. A callback may have its own retention_seconds."`
 	NoSync               bool     `help:"Faster, but a power cut may lose the last commits."`
 }
 
@@ -65,13 +66,18 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
+	retention, err := s.retention()
+	if err != nil {
+		return err
+	}
 	// The port comes first: without it, no file is made and no key shown.
 	listener, err := net.Listen("tcp", s.Addr)
 	if err != nil {
 		return fmt.Errorf("%w (choose another --addr)", err)
 	}
 	defer listener.Close()
-	eng, err := engine.Open(ctx, engine.Options{Path: s.DB, Key: key, NoSync: s.NoSync, Providers: builtin(), AllowPrivateNetworks: s.AllowPrivateNetworks, Logger: log})
+	eng, err := engine.Open(ctx, engine.Options{Path: s.DB, Key: key, NoSync: s.NoSync, Providers: builtin(), AllowPrivateNetworks: s.AllowPrivateNetworks,
+		Retention: retention, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -107,6 +113,17 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 	err = stop(api, eng)
 	log.Info("stopped")
 	return err
+}
+
+func (s serveCommand) retention() (time.Duration, error) {
+	if s.Retention == "forever" {
+		return -1, nil
+	}
+	d, err := time.ParseDuration(s.Retention)
+	if err != nil || d <= 0 {
+		return 0, errors.New("--retention must be a time such as 36h or 90m, or forever")
+	}
+	return d, nil
 }
 
 // newServer is an HTTP server that does not wait for ever for a slow client.

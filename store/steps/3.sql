@@ -25,7 +25,7 @@ CREATE TABLE callback_3 (
   description                    TEXT NOT NULL,
   metadata                       BLOB,
   poll_interval_seconds_override INTEGER NOT NULL,
-  retention_days                 INTEGER NOT NULL,
+  retention_seconds              INTEGER NOT NULL,
   created_at                     INTEGER NOT NULL,
   updated_at                     INTEGER NOT NULL
 ) STRICT;

@@ -87,7 +87,7 @@ func (q *Queries) CallbackTriggers(ctx context.Context, seqs string) ([]Callback
 }
 
 const callbacksBySeq = `-- name: CallbacksBySeq :many
-SELECT seq, id, deployment_seq, status, name, description, metadata, poll_interval_seconds_override, retention_days, created_at, updated_at FROM callback WHERE seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
+SELECT seq, id, deployment_seq, status, name, description, metadata, poll_interval_seconds_override, retention_seconds, created_at, updated_at FROM callback WHERE seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
 `
 
 func (q *Queries) CallbacksBySeq(ctx context.Context, seqs string) ([]Callback, error) {
@@ -108,7 +108,7 @@ func (q *Queries) CallbacksBySeq(ctx context.Context, seqs string) ([]Callback, 
 			&i.Description,
 			&i.Metadata,
 			&i.PollIntervalSecondsOverride,
-			&i.RetentionDays,
+			&i.RetentionSeconds,
 			&i.CreatedAt,
 			&i.UpdatedAt,
 		); err != nil {
@@ -135,7 +135,7 @@ func (q *Queries) DeleteCallbackTrigger(ctx context.Context, callbackSeq int64, 
 }
 
 const insertCallback = `-- name: InsertCallback :execlastid
-INSERT INTO callback (id, deployment_seq, status, name, description, metadata, poll_interval_seconds_override, retention_days, created_at, updated_at)
+INSERT INTO callback (id, deployment_seq, status, name, description, metadata, poll_interval_seconds_override, retention_seconds, created_at, updated_at)
 VALUES (?1, ?2, 'active', ?3, ?4, ?5, ?6, ?7, ?8, ?8)
 `
 
@@ -146,7 +146,7 @@ type InsertCallbackParams struct {
 	Description                 string
 	Metadata                    []byte
 	PollIntervalSecondsOverride int64
-	RetentionDays               int64
+	RetentionSeconds            int64
 	Now                         int64
 }
 
@@ -158,7 +158,7 @@ func (q *Queries) InsertCallback(ctx context.Context, arg InsertCallbackParams) 
 		arg.Description,
 		arg.Metadata,
 		arg.PollIntervalSecondsOverride,
-		arg.RetentionDays,
+		arg.RetentionSeconds,
 		arg.Now,
 	)
 	if err != nil {
@@ -193,7 +193,7 @@ func (q *Queries) InsertCallbackTrigger(ctx context.Context, arg InsertCallbackT
 
 const updateCallback = `-- name: UpdateCallback :exec
 UPDATE callback SET name = ?1, description = ?2, metadata = ?3,
-  poll_interval_seconds_override = ?4, retention_days = ?5, updated_at = ?6
+  poll_interval_seconds_override = ?4, retention_seconds = ?5, updated_at = ?6
 WHERE seq = ?7
 `
 
@@ -202,7 +202,7 @@ type UpdateCallbackParams struct {
 	Description                 string
 	Metadata                    []byte
 	PollIntervalSecondsOverride int64
-	RetentionDays               int64
+	RetentionSeconds            int64
 	Now                         int64
 	Seq                         int64
 }
@@ -213,7 +213,7 @@ func (q *Queries) UpdateCallback(ctx context.Context, arg UpdateCallbackParams) 
 		arg.Description,
 		arg.Metadata,
 		arg.PollIntervalSecondsOverride,
-		arg.RetentionDays,
+		arg.RetentionSeconds,
 		arg.Now,
 		arg.Seq,
 	)

@@ -93,8 +93,20 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.currentVersionStmt, err = db.PrepareContext(ctx, currentVersion); err != nil {
 		return nil, fmt.Errorf("error preparing query CurrentVersion: %w", err)
 	}
+	if q.deleteAttemptsStmt, err = db.PrepareContext(ctx, deleteAttempts); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteAttempts: %w", err)
+	}
 	if q.deleteCallbackTriggerStmt, err = db.PrepareContext(ctx, deleteCallbackTrigger); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteCallbackTrigger: %w", err)
+	}
+	if q.deleteEventsStmt, err = db.PrepareContext(ctx, deleteEvents); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteEvents: %w", err)
+	}
+	if q.deleteNotificationsStmt, err = db.PrepareContext(ctx, deleteNotifications); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteNotifications: %w", err)
+	}
+	if q.deletePayloadsStmt, err = db.PrepareContext(ctx, deletePayloads); err != nil {
+		return nil, fmt.Errorf("error preparing query DeletePayloads: %w", err)
 	}
 	if q.deliveriesBySeqStmt, err = db.PrepareContext(ctx, deliveriesBySeq); err != nil {
 		return nil, fmt.Errorf("error preparing query DeliveriesBySeq: %w", err)
@@ -131,6 +143,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.eventsBySeqStmt, err = db.PrepareContext(ctx, eventsBySeq); err != nil {
 		return nil, fmt.Errorf("error preparing query EventsBySeq: %w", err)
+	}
+	if q.expiredEventsStmt, err = db.PrepareContext(ctx, expiredEvents); err != nil {
+		return nil, fmt.Errorf("error preparing query ExpiredEvents: %w", err)
 	}
 	if q.failNotificationStmt, err = db.PrepareContext(ctx, failNotification); err != nil {
 		return nil, fmt.Errorf("error preparing query FailNotification: %w", err)
@@ -284,6 +299,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.resumeTriggersOfConfigStmt, err = db.PrepareContext(ctx, resumeTriggersOfConfig); err != nil {
 		return nil, fmt.Errorf("error preparing query ResumeTriggersOfConfig: %w", err)
+	}
+	if q.retentionsStmt, err = db.PrepareContext(ctx, retentions); err != nil {
+		return nil, fmt.Errorf("error preparing query Retentions: %w", err)
 	}
 	if q.retireVersionStmt, err = db.PrepareContext(ctx, retireVersion); err != nil {
 		return nil, fmt.Errorf("error preparing query RetireVersion: %w", err)
@@ -474,9 +492,29 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing currentVersionStmt: %w", cerr)
 		}
 	}
+	if q.deleteAttemptsStmt != nil {
+		if cerr := q.deleteAttemptsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteAttemptsStmt: %w", cerr)
+		}
+	}
 	if q.deleteCallbackTriggerStmt != nil {
 		if cerr := q.deleteCallbackTriggerStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing deleteCallbackTriggerStmt: %w", cerr)
+		}
+	}
+	if q.deleteEventsStmt != nil {
+		if cerr := q.deleteEventsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteEventsStmt: %w", cerr)
+		}
+	}
+	if q.deleteNotificationsStmt != nil {
+		if cerr := q.deleteNotificationsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteNotificationsStmt: %w", cerr)
+		}
+	}
+	if q.deletePayloadsStmt != nil {
+		if cerr := q.deletePayloadsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deletePayloadsStmt: %w", cerr)
 		}
 	}
 	if q.deliveriesBySeqStmt != nil {
@@ -537,6 +575,11 @@ func (q *Queries) Close() error {
 	if q.eventsBySeqStmt != nil {
 		if cerr := q.eventsBySeqStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing eventsBySeqStmt: %w", cerr)
+		}
+	}
+	if q.expiredEventsStmt != nil {
+		if cerr := q.expiredEventsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing expiredEventsStmt: %w", cerr)
 		}
 	}
 	if q.failNotificationStmt != nil {
@@ -794,6 +837,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing resumeTriggersOfConfigStmt: %w", cerr)
 		}
 	}
+	if q.retentionsStmt != nil {
+		if cerr := q.retentionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing retentionsStmt: %w", cerr)
+		}
+	}
 	if q.retireVersionStmt != nil {
 		if cerr := q.retireVersionStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing retireVersionStmt: %w", cerr)
@@ -971,7 +1019,11 @@ type Queries struct {
 	currentAuthMethodByKeyStmt     *sql.Stmt
 	currentTriggersStmt            *sql.Stmt
 	currentVersionStmt             *sql.Stmt
+	deleteAttemptsStmt             *sql.Stmt
 	deleteCallbackTriggerStmt      *sql.Stmt
+	deleteEventsStmt               *sql.Stmt
+	deleteNotificationsStmt        *sql.Stmt
+	deletePayloadsStmt             *sql.Stmt
 	deliveriesBySeqStmt            *sql.Stmt
 	deploymentPreviewStmt          *sql.Stmt
 	deploymentsBySeqStmt           *sql.Stmt
@@ -984,6 +1036,7 @@ type Queries struct {
 	enableInstanceTriggerStmt      *sql.Stmt
 	eventTypeStmt                  *sql.Stmt
 	eventsBySeqStmt                *sql.Stmt
+	expiredEventsStmt              *sql.Stmt
 	failNotificationStmt           *sql.Stmt
 	insertAPIKeyStmt               *sql.Stmt
 	insertAuthConfigStmt           *sql.Stmt
@@ -1035,6 +1088,7 @@ type Queries struct {
 	replanPollsStmt                *sql.Stmt
 	resumeTriggersOfAuthConfigStmt *sql.Stmt
 	resumeTriggersOfConfigStmt     *sql.Stmt
+	retentionsStmt                 *sql.Stmt
 	retireVersionStmt              *sql.Stmt
 	revokeAPIKeyStmt               *sql.Stmt
 	setDefaultConfigStmt           *sql.Stmt
@@ -1087,7 +1141,11 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		currentAuthMethodByKeyStmt:     q.currentAuthMethodByKeyStmt,
 		currentTriggersStmt:            q.currentTriggersStmt,
 		currentVersionStmt:             q.currentVersionStmt,
+		deleteAttemptsStmt:             q.deleteAttemptsStmt,
 		deleteCallbackTriggerStmt:      q.deleteCallbackTriggerStmt,
+		deleteEventsStmt:               q.deleteEventsStmt,
+		deleteNotificationsStmt:        q.deleteNotificationsStmt,
+		deletePayloadsStmt:             q.deletePayloadsStmt,
 		deliveriesBySeqStmt:            q.deliveriesBySeqStmt,
 		deploymentPreviewStmt:          q.deploymentPreviewStmt,
 		deploymentsBySeqStmt:           q.deploymentsBySeqStmt,
@@ -1100,6 +1158,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		enableInstanceTriggerStmt:      q.enableInstanceTriggerStmt,
 		eventTypeStmt:                  q.eventTypeStmt,
 		eventsBySeqStmt:                q.eventsBySeqStmt,
+		expiredEventsStmt:              q.expiredEventsStmt,
 		failNotificationStmt:           q.failNotificationStmt,
 		insertAPIKeyStmt:               q.insertAPIKeyStmt,
 		insertAuthConfigStmt:           q.insertAuthConfigStmt,
@@ -1151,6 +1210,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		replanPollsStmt:                q.replanPollsStmt,
 		resumeTriggersOfAuthConfigStmt: q.resumeTriggersOfAuthConfigStmt,
 		resumeTriggersOfConfigStmt:     q.resumeTriggersOfConfigStmt,
+		retentionsStmt:                 q.retentionsStmt,
 		retireVersionStmt:              q.retireVersionStmt,
 		revokeAPIKeyStmt:               q.revokeAPIKeyStmt,
 		setDefaultConfigStmt:           q.setDefaultConfigStmt,

@@ -37,7 +37,7 @@ type Callback struct {
 	Description                 string
 	Metadata                    []byte
 	PollIntervalSecondsOverride int64
-	RetentionDays               int64
+	RetentionSeconds            int64
 	CreatedAt                   int64
 	UpdatedAt                   int64
 }
