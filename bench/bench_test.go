@@ -12,7 +12,7 @@ import (
 // tiny has every kind of round run once.
 var tiny = sizes{
 	name: "tiny", rounds: 1, span: 50 * time.Millisecond, feeds: 1, diskEvents: 200,
-	events: []int{400}, triggers: []int{200}, waiting: []int{100}, destinations: []int{20}, readerEvents: 400,
+	events: []int{400}, triggers: []int{200}, waiting: []int{100}, destinations: []int{20}, readerEvents: 400, oldEvents: 400,
 	pollSpan: 2 * time.Second, catchUp: time.Second, hangSpan: 100 * time.Millisecond, watchSpan: 100 * time.Millisecond,
 }
 

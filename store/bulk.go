@@ -1,19 +1,13 @@
 package store
 
-import (
-	"context"
-	"database/sql"
-	"strings"
-)
+import "strings"
 
 // bulk gathers new rows of one table, so that one statement stores several: the rows of a
 // group commit are alike, and each statement costs as much as a row.
 type bulk struct {
-	table   string
-	columns string
-	width   int   // columns
-	values  []any // of the rows that wait
-	stmts   [bulkSizes]*sql.Stmt
+	width  int               // columns
+	values []any             // of the rows that wait
+	texts  [bulkSizes]string // of the statements
 }
 
 // A statement stores 1, 2, 4, 8 or 16 rows.
@@ -23,8 +17,12 @@ const (
 )
 
 func newBulk(table, columns string) *bulk {
-	width := strings.Count(columns, ",") + 1
-	return &bulk{table: table, columns: columns, width: width, values: make([]any, 0, bulkRows*width)}
+	b := &bulk{width: strings.Count(columns, ",") + 1}
+	row := "(" + strings.Repeat("?, ", b.width-1) + "?)"
+	for i := range b.texts {
+		b.texts[i] = "INSERT INTO " + table + " (" + columns + ") VALUES " + row + strings.Repeat(", "+row, 1<<i-1)
+	}
+	return b
 }
 
 // rows are the tables that grow with each event, in the order in which they refer to each other.
@@ -44,25 +42,6 @@ func newRows() *rows {
 
 func (r *rows) all() []*bulk { return []*bulk{r.events, r.payloads, r.notifications, r.attempts} }
 
-func (b *bulk) prepare(ctx context.Context, conn *sql.Conn) (err error) {
-	row := "(" + strings.Repeat("?, ", b.width-1) + "?)"
-	for i := range b.stmts {
-		text := "INSERT INTO " + b.table + " (" + b.columns + ") VALUES " + row + strings.Repeat(", "+row, 1<<i-1)
-		if b.stmts[i], err = conn.PrepareContext(ctx, text); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *bulk) close() {
-	for _, stmt := range b.stmts {
-		if stmt != nil {
-			_ = stmt.Close()
-		}
-	}
-}
-
 // add has a row stored by the next flush, if not before. Its values are in the order of the
 // columns, and of types that the driver takes.
 func (t *tx) add(b *bulk, values ...any) error {
@@ -79,7 +58,7 @@ func (t *tx) flush() error {
 		for i := bulkSizes - 1; i >= 0 && len(b.values) > 0; i-- {
 			n := b.width << i
 			for len(b.values) >= n {
-				if _, err := b.stmts[i].ExecContext(t.ctx, b.values[:n]...); err != nil {
+				if _, err := t.w.prepared.ExecContext(t.ctx, b.texts[i], b.values[:n]...); err != nil {
 					return err
 				}
 				b.values = append(b.values[:0], b.values[n:]...)

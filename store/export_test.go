@@ -79,13 +79,13 @@ func (r *Recorder) add(text string, named []driver.NamedValue) {
 
 // Record exchanges a store's readers for such that are recorded, and prepares all queries
 // on them.
-func (s *Store) Record(ctx context.Context, path string) (*Recorder, error) {
+func (s *Store) Record(path string) (*Recorder, error) {
 	connector, err := sqlite.NewConnector(readerDSN(Options{Path: path}))
 	if err != nil {
 		return nil, err
 	}
 	r := &Recorder{}
-	if err := s.read.Close(); err != nil {
+	if err := s.prepared.close(); err != nil {
 		return nil, err
 	}
 	if err := s.readers.Close(); err != nil {
@@ -93,8 +93,9 @@ func (s *Store) Record(ctx context.Context, path string) (*Recorder, error) {
 	}
 	s.readers = sql.OpenDB(recordingConnector{connector, r})
 	s.readers.SetMaxOpenConns(1)
-	s.read, err = db.Prepare(ctx, s.readers)
-	return r, err
+	s.prepared = prepare(s.readers)
+	s.read = db.New(s.prepared)
+	return r, nil
 }
 
 type recordingConnector struct {

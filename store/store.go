@@ -28,13 +28,14 @@ import (
 // stops when its context is done. A write that has not begun by then returns the
 // context's error and changes nothing; one that has begun runs to its end.
 type Store struct {
-	lock    *flock.Flock
-	log     *slog.Logger
-	sealer  *sealer
-	ids     *ids
-	writer  *writer
-	readers *sql.DB
-	read    *db.Queries
+	lock     *flock.Flock
+	log      *slog.Logger
+	sealer   *sealer
+	ids      *ids
+	writer   *writer
+	readers  *sql.DB
+	prepared *prepared // on readers
+	read     *db.Queries
 
 	closing sync.Once
 	closed  error
@@ -105,8 +106,9 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	n := max(8, runtime.GOMAXPROCS(0)) // the loops read beside a few slow lists
 	s.readers.SetMaxOpenConns(n)
 	s.readers.SetMaxIdleConns(n)
-	s.read, err = db.Prepare(ctx, s.readers)
-	return err
+	s.prepared = prepare(s.readers)
+	s.read = db.New(s.prepared)
+	return s.readers.PingContext(ctx)
 }
 
 // checkKey leaves a sealed word in a new file, and makes sure that it can be read in
@@ -136,8 +138,8 @@ func (s *Store) checkKey(ctx context.Context) error {
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		var errs []error
-		if s.read != nil {
-			errs = append(errs, s.read.Close())
+		if s.prepared != nil {
+			errs = append(errs, s.prepared.close())
 		}
 		if s.readers != nil {
 			errs = append(errs, s.readers.Close())

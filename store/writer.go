@@ -36,8 +36,8 @@ type writer struct {
 
 	// What follows is the loop's own.
 	conn        *sql.Conn
+	prepared    *prepared // on conn
 	q           *db.Queries
-	stmts       map[string]*sql.Stmt
 	routings    map[string]*routing // by callback id; see routing.go
 	rows        *rows               // that wait for the end of the batch, or of a piece that wants to see them
 	lastEvent   int64               // row number of the newest event
@@ -109,23 +109,9 @@ func (w *writer) connect() (err error) {
 	if w.conn, err = w.pool.Conn(ctx); err != nil {
 		return err
 	}
-	if w.q, err = db.Prepare(ctx, w.conn); err != nil {
-		return err
-	}
-	w.stmts = make(map[string]*sql.Stmt)
-	for _, text := range []string{"BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", "SAVEPOINT piece", "RELEASE piece", "ROLLBACK TO piece"} {
-		stmt, err := w.conn.PrepareContext(ctx, text)
-		if err != nil {
-			return err
-		}
-		w.stmts[text] = stmt
-	}
+	w.prepared = prepare(w.conn)
+	w.q = db.New(w.prepared)
 	w.rows = newRows()
-	for _, b := range w.rows.all() {
-		if err := b.prepare(ctx, w.conn); err != nil {
-			return err
-		}
-	}
 	w.routings = make(map[string]*routing)
 	last, err := w.q.LastRows(ctx)
 	if err != nil {
@@ -139,31 +125,22 @@ func (w *writer) connect() (err error) {
 }
 
 func (w *writer) disconnect() {
-	for _, stmt := range w.stmts {
-		_ = stmt.Close()
-	}
-	if w.q != nil {
-		_ = w.q.Close()
-	}
-	if w.rows != nil {
-		for _, b := range w.rows.all() {
-			b.close()
-		}
+	if w.prepared != nil {
+		_ = w.prepared.close()
 	}
 	if w.conn != nil {
 		// Close alone would give it back to the pool, and a transaction that is open in it too.
 		_ = w.conn.Raw(func(any) error { return driver.ErrBadConn })
 		_ = w.conn.Close()
 	}
-	w.stmts, w.q, w.rows, w.conn = nil, nil, nil, nil
+	w.prepared, w.q, w.conn = nil, nil, nil
 }
 
 func (w *writer) exec(text string) error {
-	stmt := w.stmts[text]
-	if stmt == nil {
+	if w.prepared == nil {
 		return errors.New("there is no connection")
 	}
-	_, err := stmt.ExecContext(context.Background())
+	_, err := w.prepared.ExecContext(context.Background(), text)
 	return err
 }
 

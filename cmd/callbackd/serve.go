@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"time"
 
 	"github.com/callbackd/callbackd/engine"
@@ -104,6 +105,7 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 	}
 	log.Info("ready", "addr", listener.Addr().String(), "url", base, "db", s.DB, "version", engine.Version, "private_networks", s.AllowPrivateNetworks)
 	fmt.Fprintf(c.out, "callbackd listening on http://%s\n", listener.Addr())
+	debug.FreeOSMemory() // what starting took, and an idle daemon would keep
 	select {
 	case err := <-served:
 		return err

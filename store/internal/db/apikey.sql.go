@@ -14,7 +14,7 @@ SELECT seq, id, name, scope, hash, created_at, revoked_at FROM api_key ORDER BY 
 `
 
 func (q *Queries) APIKeys(ctx context.Context) ([]ApiKey, error) {
-	rows, err := q.query(ctx, q.aPIKeysStmt, aPIKeys)
+	rows, err := q.db.QueryContext(ctx, aPIKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ type InsertAPIKeyParams struct {
 }
 
 func (q *Queries) InsertAPIKey(ctx context.Context, arg InsertAPIKeyParams) error {
-	_, err := q.exec(ctx, q.insertAPIKeyStmt, insertAPIKey,
+	_, err := q.db.ExecContext(ctx, insertAPIKey,
 		arg.ID,
 		arg.Name,
 		arg.Scope,
@@ -72,7 +72,7 @@ SELECT value FROM meta WHERE key = ?1
 `
 
 func (q *Queries) Meta(ctx context.Context, key string) ([]byte, error) {
-	row := q.queryRow(ctx, q.metaStmt, meta, key)
+	row := q.db.QueryRowContext(ctx, meta, key)
 	var value []byte
 	err := row.Scan(&value)
 	return value, err
@@ -83,7 +83,7 @@ UPDATE api_key SET revoked_at = ?1 WHERE id = ?2 AND revoked_at IS NULL
 `
 
 func (q *Queries) RevokeAPIKey(ctx context.Context, now *int64, iD string) (int64, error) {
-	result, err := q.exec(ctx, q.revokeAPIKeyStmt, revokeAPIKey, now, iD)
+	result, err := q.db.ExecContext(ctx, revokeAPIKey, now, iD)
 	if err != nil {
 		return 0, err
 	}
@@ -95,6 +95,6 @@ INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET va
 `
 
 func (q *Queries) SetMeta(ctx context.Context, key string, value []byte) error {
-	_, err := q.exec(ctx, q.setMetaStmt, setMeta, key, value)
+	_, err := q.db.ExecContext(ctx, setMeta, key, value)
 	return err
 }

@@ -14,7 +14,7 @@ UPDATE callback SET status = 'archived', updated_at = ?1 WHERE seq = ?2 AND stat
 `
 
 func (q *Queries) ArchiveCallback(ctx context.Context, now int64, seq int64) error {
-	_, err := q.exec(ctx, q.archiveCallbackStmt, archiveCallback, now, seq)
+	_, err := q.db.ExecContext(ctx, archiveCallback, now, seq)
 	return err
 }
 
@@ -28,7 +28,7 @@ type CallbackSeqRow struct {
 }
 
 func (q *Queries) CallbackSeq(ctx context.Context, id string) (CallbackSeqRow, error) {
-	row := q.queryRow(ctx, q.callbackSeqStmt, callbackSeq, id)
+	row := q.db.QueryRowContext(ctx, callbackSeq, id)
 	var i CallbackSeqRow
 	err := row.Scan(&i.Seq, &i.Status)
 	return i, err
@@ -54,7 +54,7 @@ type CallbackTriggersRow struct {
 }
 
 func (q *Queries) CallbackTriggers(ctx context.Context, seqs string) ([]CallbackTriggersRow, error) {
-	rows, err := q.query(ctx, q.callbackTriggersStmt, callbackTriggers, seqs)
+	rows, err := q.db.QueryContext(ctx, callbackTriggers, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ SELECT seq, id, deployment_seq, status, name, description, metadata, poll_interv
 `
 
 func (q *Queries) CallbacksBySeq(ctx context.Context, seqs string) ([]Callback, error) {
-	rows, err := q.query(ctx, q.callbacksBySeqStmt, callbacksBySeq, seqs)
+	rows, err := q.db.QueryContext(ctx, callbacksBySeq, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ DELETE FROM callback_trigger WHERE callback_seq = ?1 AND provider_trigger_seq = 
 `
 
 func (q *Queries) DeleteCallbackTrigger(ctx context.Context, callbackSeq int64, providerTriggerSeq int64) error {
-	_, err := q.exec(ctx, q.deleteCallbackTriggerStmt, deleteCallbackTrigger, callbackSeq, providerTriggerSeq)
+	_, err := q.db.ExecContext(ctx, deleteCallbackTrigger, callbackSeq, providerTriggerSeq)
 	return err
 }
 
@@ -151,7 +151,7 @@ type InsertCallbackParams struct {
 }
 
 func (q *Queries) InsertCallback(ctx context.Context, arg InsertCallbackParams) (int64, error) {
-	result, err := q.exec(ctx, q.insertCallbackStmt, insertCallback,
+	result, err := q.db.ExecContext(ctx, insertCallback,
 		arg.ID,
 		arg.DeploymentSeq,
 		arg.Name,
@@ -181,7 +181,7 @@ type InsertCallbackTriggerParams struct {
 }
 
 func (q *Queries) InsertCallbackTrigger(ctx context.Context, arg InsertCallbackTriggerParams) error {
-	_, err := q.exec(ctx, q.insertCallbackTriggerStmt, insertCallbackTrigger,
+	_, err := q.db.ExecContext(ctx, insertCallbackTrigger,
 		arg.ID,
 		arg.CallbackSeq,
 		arg.ProviderTriggerSeq,
@@ -208,7 +208,7 @@ type UpdateCallbackParams struct {
 }
 
 func (q *Queries) UpdateCallback(ctx context.Context, arg UpdateCallbackParams) error {
-	_, err := q.exec(ctx, q.updateCallbackStmt, updateCallback,
+	_, err := q.db.ExecContext(ctx, updateCallback,
 		arg.Name,
 		arg.Description,
 		arg.Metadata,
@@ -231,6 +231,6 @@ type UpdateCallbackTriggerParams struct {
 }
 
 func (q *Queries) UpdateCallbackTrigger(ctx context.Context, arg UpdateCallbackTriggerParams) error {
-	_, err := q.exec(ctx, q.updateCallbackTriggerStmt, updateCallbackTrigger, arg.EventTypes, arg.CallbackSeq, arg.ProviderTriggerSeq)
+	_, err := q.db.ExecContext(ctx, updateCallbackTrigger, arg.EventTypes, arg.CallbackSeq, arg.ProviderTriggerSeq)
 	return err
 }

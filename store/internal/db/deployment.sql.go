@@ -14,7 +14,7 @@ UPDATE provider_auth_config SET status = 'archived', updated_at = ?1 WHERE seq =
 `
 
 func (q *Queries) ArchiveAuthConfig(ctx context.Context, now int64, seq int64) error {
-	_, err := q.exec(ctx, q.archiveAuthConfigStmt, archiveAuthConfig, now, seq)
+	_, err := q.db.ExecContext(ctx, archiveAuthConfig, now, seq)
 	return err
 }
 
@@ -23,7 +23,7 @@ UPDATE provider_config SET status = 'archived', updated_at = ?1 WHERE seq = ?2 A
 `
 
 func (q *Queries) ArchiveConfig(ctx context.Context, now int64, seq int64) error {
-	_, err := q.exec(ctx, q.archiveConfigStmt, archiveConfig, now, seq)
+	_, err := q.db.ExecContext(ctx, archiveConfig, now, seq)
 	return err
 }
 
@@ -32,7 +32,7 @@ UPDATE provider_deployment SET status = 'archived', updated_at = ?1 WHERE seq = 
 `
 
 func (q *Queries) ArchiveDeployment(ctx context.Context, now int64, seq int64) error {
-	_, err := q.exec(ctx, q.archiveDeploymentStmt, archiveDeployment, now, seq)
+	_, err := q.db.ExecContext(ctx, archiveDeployment, now, seq)
 	return err
 }
 
@@ -53,7 +53,7 @@ type AuthConfigPreviewRow struct {
 }
 
 func (q *Queries) AuthConfigPreview(ctx context.Context, seq int64) (AuthConfigPreviewRow, error) {
-	row := q.queryRow(ctx, q.authConfigPreviewStmt, authConfigPreview, seq)
+	row := q.db.QueryRowContext(ctx, authConfigPreview, seq)
 	var i AuthConfigPreviewRow
 	err := row.Scan(
 		&i.ID,
@@ -82,7 +82,7 @@ type AuthConfigsBySeqRow struct {
 }
 
 func (q *Queries) AuthConfigsBySeq(ctx context.Context, seqs string) ([]AuthConfigsBySeqRow, error) {
-	rows, err := q.query(ctx, q.authConfigsBySeqStmt, authConfigsBySeq, seqs)
+	rows, err := q.db.QueryContext(ctx, authConfigsBySeq, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ type ConfigPreviewRow struct {
 }
 
 func (q *Queries) ConfigPreview(ctx context.Context, seq int64) (ConfigPreviewRow, error) {
-	row := q.queryRow(ctx, q.configPreviewStmt, configPreview, seq)
+	row := q.db.QueryRowContext(ctx, configPreview, seq)
 	var i ConfigPreviewRow
 	err := row.Scan(
 		&i.ID,
@@ -167,7 +167,7 @@ type ConfigsBySeqRow struct {
 }
 
 func (q *Queries) ConfigsBySeq(ctx context.Context, seqs string) ([]ConfigsBySeqRow, error) {
-	rows, err := q.query(ctx, q.configsBySeqStmt, configsBySeq, seqs)
+	rows, err := q.db.QueryContext(ctx, configsBySeq, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +223,7 @@ type DeploymentPreviewRow struct {
 }
 
 func (q *Queries) DeploymentPreview(ctx context.Context, seq int64) (DeploymentPreviewRow, error) {
-	row := q.queryRow(ctx, q.deploymentPreviewStmt, deploymentPreview, seq)
+	row := q.db.QueryRowContext(ctx, deploymentPreview, seq)
 	var i DeploymentPreviewRow
 	err := row.Scan(
 		&i.ID,
@@ -251,7 +251,7 @@ type DeploymentsBySeqRow struct {
 }
 
 func (q *Queries) DeploymentsBySeq(ctx context.Context, seqs string) ([]DeploymentsBySeqRow, error) {
-	rows, err := q.query(ctx, q.deploymentsBySeqStmt, deploymentsBySeq, seqs)
+	rows, err := q.db.QueryContext(ctx, deploymentsBySeq, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -305,7 +305,7 @@ type InsertAuthConfigParams struct {
 }
 
 func (q *Queries) InsertAuthConfig(ctx context.Context, arg InsertAuthConfigParams) (int64, error) {
-	result, err := q.exec(ctx, q.insertAuthConfigStmt, insertAuthConfig,
+	result, err := q.db.ExecContext(ctx, insertAuthConfig,
 		arg.ID,
 		arg.ProviderSeq,
 		arg.AuthMethodSeq,
@@ -341,7 +341,7 @@ type InsertConfigParams struct {
 }
 
 func (q *Queries) InsertConfig(ctx context.Context, arg InsertConfigParams) (int64, error) {
-	result, err := q.exec(ctx, q.insertConfigStmt, insertConfig,
+	result, err := q.db.ExecContext(ctx, insertConfig,
 		arg.ID,
 		arg.ProviderSeq,
 		arg.SpecificationSeq,
@@ -376,7 +376,7 @@ type InsertDeploymentParams struct {
 }
 
 func (q *Queries) InsertDeployment(ctx context.Context, arg InsertDeploymentParams) (int64, error) {
-	result, err := q.exec(ctx, q.insertDeploymentStmt, insertDeployment,
+	result, err := q.db.ExecContext(ctx, insertDeployment,
 		arg.ID,
 		arg.ProviderSeq,
 		arg.Name,
@@ -403,7 +403,7 @@ type PauseTriggersOfAuthConfigParams struct {
 }
 
 func (q *Queries) PauseTriggersOfAuthConfig(ctx context.Context, arg PauseTriggersOfAuthConfigParams) error {
-	_, err := q.exec(ctx, q.pauseTriggersOfAuthConfigStmt, pauseTriggersOfAuthConfig,
+	_, err := q.db.ExecContext(ctx, pauseTriggersOfAuthConfig,
 		arg.ErrorCode,
 		arg.ErrorMessage,
 		arg.Now,
@@ -425,7 +425,7 @@ type PauseTriggersOfConfigParams struct {
 }
 
 func (q *Queries) PauseTriggersOfConfig(ctx context.Context, arg PauseTriggersOfConfigParams) error {
-	_, err := q.exec(ctx, q.pauseTriggersOfConfigStmt, pauseTriggersOfConfig,
+	_, err := q.db.ExecContext(ctx, pauseTriggersOfConfig,
 		arg.ErrorCode,
 		arg.ErrorMessage,
 		arg.Now,
@@ -450,7 +450,7 @@ type PauseTriggersOfDeploymentParams struct {
 
 // Polling with an archived deployment, config or auth config stops, and says why.
 func (q *Queries) PauseTriggersOfDeployment(ctx context.Context, arg PauseTriggersOfDeploymentParams) error {
-	_, err := q.exec(ctx, q.pauseTriggersOfDeploymentStmt, pauseTriggersOfDeployment,
+	_, err := q.db.ExecContext(ctx, pauseTriggersOfDeployment,
 		arg.ErrorCode,
 		arg.ErrorMessage,
 		arg.Now,
@@ -469,7 +469,7 @@ WHERE error_code IS NOT NULL AND error_code = 'mapping_failed' AND status IN ('r
 
 // What could not be mapped with the old value is mapped again with the new one, in five new tries.
 func (q *Queries) RemapEventsOfConfig(ctx context.Context, now *int64, configSeq int64) error {
-	_, err := q.exec(ctx, q.remapEventsOfConfigStmt, remapEventsOfConfig, now, configSeq)
+	_, err := q.db.ExecContext(ctx, remapEventsOfConfig, now, configSeq)
 	return err
 }
 
@@ -483,7 +483,7 @@ WHERE enabled = 1 AND instance_seq IN (
 `
 
 func (q *Queries) ResumeTriggersOfAuthConfig(ctx context.Context, now *int64, authConfigSeq *int64) error {
-	_, err := q.exec(ctx, q.resumeTriggersOfAuthConfigStmt, resumeTriggersOfAuthConfig, now, authConfigSeq)
+	_, err := q.db.ExecContext(ctx, resumeTriggersOfAuthConfig, now, authConfigSeq)
 	return err
 }
 
@@ -499,7 +499,7 @@ WHERE enabled = 1 AND instance_seq IN (
 
 // With a new value, polling starts at once if all that it needs is there.
 func (q *Queries) ResumeTriggersOfConfig(ctx context.Context, now *int64, configSeq int64) error {
-	_, err := q.exec(ctx, q.resumeTriggersOfConfigStmt, resumeTriggersOfConfig, now, configSeq)
+	_, err := q.db.ExecContext(ctx, resumeTriggersOfConfig, now, configSeq)
 	return err
 }
 
@@ -508,7 +508,7 @@ UPDATE provider_deployment SET default_config_seq = ?1 WHERE seq = ?2
 `
 
 func (q *Queries) SetDefaultConfig(ctx context.Context, configSeq *int64, seq int64) error {
-	_, err := q.exec(ctx, q.setDefaultConfigStmt, setDefaultConfig, configSeq, seq)
+	_, err := q.db.ExecContext(ctx, setDefaultConfig, configSeq, seq)
 	return err
 }
 
@@ -526,7 +526,7 @@ type UpdateAuthConfigParams struct {
 }
 
 func (q *Queries) UpdateAuthConfig(ctx context.Context, arg UpdateAuthConfigParams) error {
-	_, err := q.exec(ctx, q.updateAuthConfigStmt, updateAuthConfig,
+	_, err := q.db.ExecContext(ctx, updateAuthConfig,
 		arg.Name,
 		arg.Description,
 		arg.Metadata,
@@ -554,7 +554,7 @@ type UpdateConfigParams struct {
 }
 
 func (q *Queries) UpdateConfig(ctx context.Context, arg UpdateConfigParams) error {
-	_, err := q.exec(ctx, q.updateConfigStmt, updateConfig,
+	_, err := q.db.ExecContext(ctx, updateConfig,
 		arg.Name,
 		arg.Description,
 		arg.Metadata,
@@ -579,7 +579,7 @@ type UpdateDeploymentParams struct {
 }
 
 func (q *Queries) UpdateDeployment(ctx context.Context, arg UpdateDeploymentParams) error {
-	_, err := q.exec(ctx, q.updateDeploymentStmt, updateDeployment,
+	_, err := q.db.ExecContext(ctx, updateDeployment,
 		arg.Name,
 		arg.Description,
 		arg.Metadata,

@@ -21,7 +21,7 @@ type CallbacksOfDestinationsRow struct {
 }
 
 func (q *Queries) CallbacksOfDestinations(ctx context.Context, seqs string) ([]CallbacksOfDestinationsRow, error) {
-	rows, err := q.query(ctx, q.callbacksOfDestinationsStmt, callbacksOfDestinations, seqs)
+	rows, err := q.db.QueryContext(ctx, callbacksOfDestinations, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ SELECT d.seq FROM destination AS d WHERE d.url = ?1 AND d.url GLOB 'func:*'
 `
 
 func (q *Queries) DestinationByURL(ctx context.Context, url string) (int64, error) {
-	row := q.queryRow(ctx, q.destinationByURLStmt, destinationByURL, url)
+	row := q.db.QueryRowContext(ctx, destinationByURL, url)
 	var seq int64
 	err := row.Scan(&seq)
 	return seq, err
@@ -59,7 +59,7 @@ SELECT seq, id, webhook_id, status, scope, name, description, metadata, url, met
 `
 
 func (q *Queries) DestinationsBySeq(ctx context.Context, seqs string) ([]Destination, error) {
-	rows, err := q.query(ctx, q.destinationsBySeqStmt, destinationsBySeq, seqs)
+	rows, err := q.db.QueryContext(ctx, destinationsBySeq, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ SELECT a.seq FROM destination AS a WHERE a.scope = 'all'
 `
 
 func (q *Queries) DestinationsOfCallback(ctx context.Context, callbackSeq int64) ([]int64, error) {
-	rows, err := q.query(ctx, q.destinationsOfCallbackStmt, destinationsOfCallback, callbackSeq)
+	rows, err := q.db.QueryContext(ctx, destinationsOfCallback, callbackSeq)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ type InsertDestinationParams struct {
 }
 
 func (q *Queries) InsertDestination(ctx context.Context, arg InsertDestinationParams) (int64, error) {
-	result, err := q.exec(ctx, q.insertDestinationStmt, insertDestination,
+	result, err := q.db.ExecContext(ctx, insertDestination,
 		arg.ID,
 		arg.WebhookID,
 		arg.Scope,
@@ -189,7 +189,7 @@ INSERT INTO callback_destination (callback_seq, destination_seq) VALUES (?1, ?2)
 `
 
 func (q *Queries) LinkDestination(ctx context.Context, callbackSeq int64, destinationSeq int64) error {
-	_, err := q.exec(ctx, q.linkDestinationStmt, linkDestination, callbackSeq, destinationSeq)
+	_, err := q.db.ExecContext(ctx, linkDestination, callbackSeq, destinationSeq)
 	return err
 }
 
@@ -204,7 +204,7 @@ type SetDestinationStatusParams struct {
 }
 
 func (q *Queries) SetDestinationStatus(ctx context.Context, arg SetDestinationStatusParams) error {
-	_, err := q.exec(ctx, q.setDestinationStatusStmt, setDestinationStatus, arg.Status, arg.Now, arg.Seq)
+	_, err := q.db.ExecContext(ctx, setDestinationStatus, arg.Status, arg.Now, arg.Seq)
 	return err
 }
 
@@ -213,7 +213,7 @@ DELETE FROM callback_destination WHERE callback_seq = ?1
 `
 
 func (q *Queries) UnlinkDestinations(ctx context.Context, callbackSeq int64) error {
-	_, err := q.exec(ctx, q.unlinkDestinationsStmt, unlinkDestinations, callbackSeq)
+	_, err := q.db.ExecContext(ctx, unlinkDestinations, callbackSeq)
 	return err
 }
 
@@ -243,7 +243,7 @@ type UpdateDestinationParams struct {
 }
 
 func (q *Queries) UpdateDestination(ctx context.Context, arg UpdateDestinationParams) error {
-	_, err := q.exec(ctx, q.updateDestinationStmt, updateDestination,
+	_, err := q.db.ExecContext(ctx, updateDestination,
 		arg.Status,
 		arg.Name,
 		arg.Description,

@@ -20,7 +20,7 @@ type EventTypeParams struct {
 }
 
 func (q *Queries) EventType(ctx context.Context, arg EventTypeParams) (int64, error) {
-	row := q.queryRow(ctx, q.eventTypeStmt, eventType, arg.CallbackSeq, arg.Type, arg.TriggerKey)
+	row := q.db.QueryRowContext(ctx, eventType, arg.CallbackSeq, arg.Type, arg.TriggerKey)
 	var seq int64
 	err := row.Scan(&seq)
 	return seq, err
@@ -48,7 +48,7 @@ type EventsBySeqRow struct {
 }
 
 func (q *Queries) EventsBySeq(ctx context.Context, seqs string) ([]EventsBySeqRow, error) {
-	rows, err := q.query(ctx, q.eventsBySeqStmt, eventsBySeq, seqs)
+	rows, err := q.db.QueryContext(ctx, eventsBySeq, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ type InsertEventTypeParams struct {
 }
 
 func (q *Queries) InsertEventType(ctx context.Context, arg InsertEventTypeParams) (int64, error) {
-	result, err := q.exec(ctx, q.insertEventTypeStmt, insertEventType, arg.CallbackSeq, arg.Type, arg.TriggerKey)
+	result, err := q.db.ExecContext(ctx, insertEventType, arg.CallbackSeq, arg.Type, arg.TriggerKey)
 	if err != nil {
 		return 0, err
 	}
@@ -126,7 +126,7 @@ type InsertKeyParams struct {
 }
 
 func (q *Queries) InsertKey(ctx context.Context, arg InsertKeyParams) (int64, error) {
-	result, err := q.exec(ctx, q.insertKeyStmt, insertKey,
+	result, err := q.db.ExecContext(ctx, insertKey,
 		arg.CallbackSeq,
 		arg.Key,
 		arg.InstanceTriggerSeq,
@@ -145,7 +145,7 @@ SELECT CAST(max(coalesce((SELECT e.created_at FROM event AS e ORDER BY e.seq DES
 
 // Rows are stored in the order of their times, so the last ones have the newest.
 func (q *Queries) LastCreatedAt(ctx context.Context) (int64, error) {
-	row := q.queryRow(ctx, q.lastCreatedAtStmt, lastCreatedAt)
+	row := q.db.QueryRowContext(ctx, lastCreatedAt)
 	var column_1 int64
 	err := row.Scan(&column_1)
 	return column_1, err
@@ -156,7 +156,7 @@ SELECT CAST(coalesce(max(seq), 0) AS INTEGER) FROM notification
 `
 
 func (q *Queries) LastNotification(ctx context.Context) (int64, error) {
-	row := q.queryRow(ctx, q.lastNotificationStmt, lastNotification)
+	row := q.db.QueryRowContext(ctx, lastNotification)
 	var column_1 int64
 	err := row.Scan(&column_1)
 	return column_1, err
@@ -178,7 +178,7 @@ type LastRowsRow struct {
 
 // The newest event and the newest notification.
 func (q *Queries) LastRows(ctx context.Context) (LastRowsRow, error) {
-	row := q.queryRow(ctx, q.lastRowsStmt, lastRows)
+	row := q.db.QueryRowContext(ctx, lastRows)
 	var i LastRowsRow
 	err := row.Scan(
 		&i.EventSeq,
@@ -201,7 +201,7 @@ type PublishedEventParams struct {
 }
 
 func (q *Queries) PublishedEvent(ctx context.Context, arg PublishedEventParams) (int64, error) {
-	row := q.queryRow(ctx, q.publishedEventStmt, publishedEvent, arg.SourceID, arg.CallbackSeq, arg.Key)
+	row := q.db.QueryRowContext(ctx, publishedEvent, arg.SourceID, arg.CallbackSeq, arg.Key)
 	var seq int64
 	err := row.Scan(&seq)
 	return seq, err
@@ -229,7 +229,7 @@ type RecordMappingParams struct {
 }
 
 func (q *Queries) RecordMapping(ctx context.Context, arg RecordMappingParams) error {
-	_, err := q.exec(ctx, q.recordMappingStmt, recordMapping,
+	_, err := q.db.ExecContext(ctx, recordMapping,
 		arg.TypeSeq,
 		arg.SourceID,
 		arg.Status,
@@ -250,6 +250,6 @@ UPDATE event_payload SET output = ?1 WHERE event_seq = ?2
 `
 
 func (q *Queries) SetOutput(ctx context.Context, output []byte, eventSeq int64) error {
-	_, err := q.exec(ctx, q.setOutputStmt, setOutput, output, eventSeq)
+	_, err := q.db.ExecContext(ctx, setOutput, output, eventSeq)
 	return err
 }

@@ -21,7 +21,7 @@ type DisableInstanceTriggersParams struct {
 }
 
 func (q *Queries) DisableInstanceTriggers(ctx context.Context, arg DisableInstanceTriggersParams) error {
-	_, err := q.exec(ctx, q.disableInstanceTriggersStmt, disableInstanceTriggers, arg.Now, arg.ProviderTriggerSeq, arg.CallbackSeq)
+	_, err := q.db.ExecContext(ctx, disableInstanceTriggers, arg.Now, arg.ProviderTriggerSeq, arg.CallbackSeq)
 	return err
 }
 
@@ -38,7 +38,7 @@ type EnableInstanceTriggerParams struct {
 }
 
 func (q *Queries) EnableInstanceTrigger(ctx context.Context, arg EnableInstanceTriggerParams) (int64, error) {
-	result, err := q.exec(ctx, q.enableInstanceTriggerStmt, enableInstanceTrigger, arg.Now, arg.InstanceSeq, arg.ProviderTriggerSeq)
+	result, err := q.db.ExecContext(ctx, enableInstanceTrigger, arg.Now, arg.InstanceSeq, arg.ProviderTriggerSeq)
 	if err != nil {
 		return 0, err
 	}
@@ -60,7 +60,7 @@ type InsertInstanceParams struct {
 }
 
 func (q *Queries) InsertInstance(ctx context.Context, arg InsertInstanceParams) (int64, error) {
-	result, err := q.exec(ctx, q.insertInstanceStmt, insertInstance,
+	result, err := q.db.ExecContext(ctx, insertInstance,
 		arg.ID,
 		arg.CallbackSeq,
 		arg.ConfigSeq,
@@ -88,7 +88,7 @@ type InsertInstanceTriggerParams struct {
 }
 
 func (q *Queries) InsertInstanceTrigger(ctx context.Context, arg InsertInstanceTriggerParams) error {
-	_, err := q.exec(ctx, q.insertInstanceTriggerStmt, insertInstanceTrigger,
+	_, err := q.db.ExecContext(ctx, insertInstanceTrigger,
 		arg.ID,
 		arg.InstanceSeq,
 		arg.ProviderTriggerSeq,
@@ -115,7 +115,7 @@ type InstanceByPairRow struct {
 }
 
 func (q *Queries) InstanceByPair(ctx context.Context, arg InstanceByPairParams) (InstanceByPairRow, error) {
-	row := q.queryRow(ctx, q.instanceByPairStmt, instanceByPair, arg.CallbackSeq, arg.ConfigSeq, arg.AuthConfigSeq)
+	row := q.db.QueryRowContext(ctx, instanceByPair, arg.CallbackSeq, arg.ConfigSeq, arg.AuthConfigSeq)
 	var i InstanceByPairRow
 	err := row.Scan(&i.Seq, &i.Status)
 	return i, err
@@ -128,7 +128,7 @@ ORDER BY seq
 `
 
 func (q *Queries) InstanceTriggers(ctx context.Context, seqs string) ([]InstanceTrigger, error) {
-	rows, err := q.query(ctx, q.instanceTriggersStmt, instanceTriggers, seqs)
+	rows, err := q.db.QueryContext(ctx, instanceTriggers, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +181,7 @@ type InstancesBySeqRow struct {
 }
 
 func (q *Queries) InstancesBySeq(ctx context.Context, seqs string) ([]InstancesBySeqRow, error) {
-	rows, err := q.query(ctx, q.instancesBySeqStmt, instancesBySeq, seqs)
+	rows, err := q.db.QueryContext(ctx, instancesBySeq, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +232,7 @@ type PollableInstancesRow struct {
 
 // Those that can poll: nothing that they poll with is archived.
 func (q *Queries) PollableInstances(ctx context.Context, callbackSeq int64) ([]PollableInstancesRow, error) {
-	rows, err := q.query(ctx, q.pollableInstancesStmt, pollableInstances, callbackSeq)
+	rows, err := q.db.QueryContext(ctx, pollableInstances, callbackSeq)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +270,7 @@ type ReplanPollsParams struct {
 // A changed interval holds from now on, not only after the poll that the old one had planned, or that is
 // just being made. Backing off goes on as planned. override_seconds is 0 for each trigger's own.
 func (q *Queries) ReplanPolls(ctx context.Context, arg ReplanPollsParams) error {
-	_, err := q.exec(ctx, q.replanPollsStmt, replanPolls, arg.Now, arg.OverrideSeconds, arg.CallbackSeq)
+	_, err := q.db.ExecContext(ctx, replanPolls, arg.Now, arg.OverrideSeconds, arg.CallbackSeq)
 	return err
 }
 
@@ -285,7 +285,7 @@ type SetInstanceStatusParams struct {
 }
 
 func (q *Queries) SetInstanceStatus(ctx context.Context, arg SetInstanceStatusParams) error {
-	_, err := q.exec(ctx, q.setInstanceStatusStmt, setInstanceStatus, arg.Status, arg.Now, arg.Seq)
+	_, err := q.db.ExecContext(ctx, setInstanceStatus, arg.Status, arg.Now, arg.Seq)
 	return err
 }
 
@@ -295,7 +295,7 @@ WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance A
 `
 
 func (q *Queries) StopCallback(ctx context.Context, now int64, callbackSeq int64) error {
-	_, err := q.exec(ctx, q.stopCallbackStmt, stopCallback, now, callbackSeq)
+	_, err := q.db.ExecContext(ctx, stopCallback, now, callbackSeq)
 	return err
 }
 
@@ -304,7 +304,7 @@ UPDATE instance_trigger SET next_poll_at = NULL, updated_at = ?1 WHERE instance_
 `
 
 func (q *Queries) StopInstance(ctx context.Context, now int64, instanceSeq int64) error {
-	_, err := q.exec(ctx, q.stopInstanceStmt, stopInstance, now, instanceSeq)
+	_, err := q.db.ExecContext(ctx, stopInstance, now, instanceSeq)
 	return err
 }
 
@@ -315,7 +315,7 @@ WHERE i.callback_seq = ?1 AND i.id IN (SELECT value FROM json_each(CAST(?2 AS TE
 
 // Also those that the callback no longer names: their events are there.
 func (q *Queries) TriggersOfInstances(ctx context.Context, callbackSeq int64, ids string) ([]int64, error) {
-	rows, err := q.query(ctx, q.triggersOfInstancesStmt, triggersOfInstances, callbackSeq, ids)
+	rows, err := q.db.QueryContext(ctx, triggersOfInstances, callbackSeq, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ SELECT notification_seq, attempt_number, id, status, error_code, error_message, 
 `
 
 func (q *Queries) Attempts(ctx context.Context, notificationSeq int64) ([]Attempt, error) {
-	rows, err := q.query(ctx, q.attemptsStmt, attempts, notificationSeq)
+	rows, err := q.db.QueryContext(ctx, attempts, notificationSeq)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ type CountOutcomesParams struct {
 }
 
 func (q *Queries) CountOutcomes(ctx context.Context, arg CountOutcomesParams) error {
-	_, err := q.exec(ctx, q.countOutcomesStmt, countOutcomes,
+	_, err := q.db.ExecContext(ctx, countOutcomes,
 		arg.Successes,
 		arg.Failures,
 		arg.Now,
@@ -86,7 +86,7 @@ WHERE seq IN (SELECT value FROM json_each(CAST(?2 AS TEXT)))
 `
 
 func (q *Queries) CountSuccesses(ctx context.Context, now int64, seqs string) error {
-	_, err := q.exec(ctx, q.countSuccessesStmt, countSuccesses, now, seqs)
+	_, err := q.db.ExecContext(ctx, countSuccesses, now, seqs)
 	return err
 }
 
@@ -122,7 +122,7 @@ type DeliveriesBySeqRow struct {
 
 // Outputs that are larger than max_output are null.
 func (q *Queries) DeliveriesBySeq(ctx context.Context, maxOutput int64, seqs string) ([]DeliveriesBySeqRow, error) {
-	rows, err := q.query(ctx, q.deliveriesBySeqStmt, deliveriesBySeq, maxOutput, seqs)
+	rows, err := q.db.QueryContext(ctx, deliveriesBySeq, maxOutput, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +171,7 @@ type FailNotificationParams struct {
 }
 
 func (q *Queries) FailNotification(ctx context.Context, arg FailNotificationParams) error {
-	_, err := q.exec(ctx, q.failNotificationStmt, failNotification,
+	_, err := q.db.ExecContext(ctx, failNotification,
 		arg.ErrorCode,
 		arg.ErrorMessage,
 		arg.Now,
@@ -202,7 +202,7 @@ type NotificationsBySeqRow struct {
 }
 
 func (q *Queries) NotificationsBySeq(ctx context.Context, seqs string) ([]NotificationsBySeqRow, error) {
-	rows, err := q.query(ctx, q.notificationsBySeqStmt, notificationsBySeq, seqs)
+	rows, err := q.db.QueryContext(ctx, notificationsBySeq, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +261,7 @@ type OpenDestinationsRow struct {
 
 // The earliest open notification of each destination: one index probe per destination, however many wait.
 func (q *Queries) OpenDestinations(ctx context.Context) ([]OpenDestinationsRow, error) {
-	rows, err := q.query(ctx, q.openDestinationsStmt, openDestinations)
+	rows, err := q.db.QueryContext(ctx, openDestinations)
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +295,7 @@ type OpenNotificationEventsRow struct {
 }
 
 func (q *Queries) OpenNotificationEvents(ctx context.Context, destinationSeq int64, batch int64) ([]OpenNotificationEventsRow, error) {
-	rows, err := q.query(ctx, q.openNotificationEventsStmt, openNotificationEvents, destinationSeq, batch)
+	rows, err := q.db.QueryContext(ctx, openNotificationEvents, destinationSeq, batch)
 	if err != nil {
 		return nil, err
 	}
@@ -329,7 +329,7 @@ type OpenNotificationsRow struct {
 }
 
 func (q *Queries) OpenNotifications(ctx context.Context, destinationSeq int64, maxRows int64) ([]OpenNotificationsRow, error) {
-	rows, err := q.query(ctx, q.openNotificationsStmt, openNotifications, destinationSeq, maxRows)
+	rows, err := q.db.QueryContext(ctx, openNotifications, destinationSeq, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -364,7 +364,7 @@ type RecordDeliveriesParams struct {
 }
 
 func (q *Queries) RecordDeliveries(ctx context.Context, arg RecordDeliveriesParams) ([]int64, error) {
-	rows, err := q.query(ctx, q.recordDeliveriesStmt, recordDeliveries, arg.AttemptCount, arg.Now, arg.Seqs)
+	rows, err := q.db.QueryContext(ctx, recordDeliveries, arg.AttemptCount, arg.Now, arg.Seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -405,7 +405,7 @@ type RecordFailureParams struct {
 // An outcome holds only for a notification that is still open, and only for its next attempt: none
 // counts after an end, and none twice.
 func (q *Queries) RecordFailure(ctx context.Context, arg RecordFailureParams) (int64, error) {
-	result, err := q.exec(ctx, q.recordFailureStmt, recordFailure,
+	result, err := q.db.ExecContext(ctx, recordFailure,
 		arg.Status,
 		arg.AttemptCount,
 		arg.NextAttemptAt,

@@ -24,7 +24,7 @@ type DueMappingsRow struct {
 }
 
 func (q *Queries) DueMappings(ctx context.Context, now *int64, maxRows int64) ([]DueMappingsRow, error) {
-	rows, err := q.query(ctx, q.dueMappingsStmt, dueMappings, now, maxRows)
+	rows, err := q.db.QueryContext(ctx, dueMappings, now, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ ORDER BY t.next_poll_at LIMIT ?2
 
 // What is due, oldest first. Rows in flight are still due: the caller knows them and asks for that many more.
 func (q *Queries) DuePolls(ctx context.Context, now *int64, maxRows int64) ([]int64, error) {
-	rows, err := q.query(ctx, q.duePollsStmt, duePolls, now, maxRows)
+	rows, err := q.db.QueryContext(ctx, duePolls, now, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ type KnownKeysParams struct {
 }
 
 func (q *Queries) KnownKeys(ctx context.Context, arg KnownKeysParams) ([]string, error) {
-	rows, err := q.query(ctx, q.knownKeysStmt, knownKeys, arg.Keys, arg.CallbackSeq, arg.InstanceTriggerSeq)
+	rows, err := q.db.QueryContext(ctx, knownKeys, arg.Keys, arg.CallbackSeq, arg.InstanceTriggerSeq)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ SELECT CAST(coalesce(min(e.next_map_at), 0) AS INTEGER) FROM event AS e WHERE e.
 `
 
 func (q *Queries) NextMapping(ctx context.Context) (int64, error) {
-	row := q.queryRow(ctx, q.nextMappingStmt, nextMapping)
+	row := q.db.QueryRowContext(ctx, nextMapping)
 	var column_1 int64
 	err := row.Scan(&column_1)
 	return column_1, err
@@ -172,7 +172,7 @@ type PollTargetsRow struct {
 }
 
 func (q *Queries) PollTargets(ctx context.Context, maxState int64, seqs string) ([]PollTargetsRow, error) {
-	rows, err := q.query(ctx, q.pollTargetsStmt, pollTargets, maxState, seqs)
+	rows, err := q.db.QueryContext(ctx, pollTargets, maxState, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +224,7 @@ UPDATE event SET next_map_at = ?1 WHERE seq = ?2 AND next_map_at IS NOT NULL
 `
 
 func (q *Queries) PostponeMapping(ctx context.Context, nextMapAt *int64, seq int64) error {
-	_, err := q.exec(ctx, q.postponeMappingStmt, postponeMapping, nextMapAt, seq)
+	_, err := q.db.ExecContext(ctx, postponeMapping, nextMapAt, seq)
 	return err
 }
 
@@ -245,7 +245,7 @@ type RecordPollFailureParams struct {
 }
 
 func (q *Queries) RecordPollFailure(ctx context.Context, arg RecordPollFailureParams) (int64, error) {
-	result, err := q.exec(ctx, q.recordPollFailureStmt, recordPollFailure,
+	result, err := q.db.ExecContext(ctx, recordPollFailure,
 		arg.Status,
 		arg.NextPollAt,
 		arg.LastPolledAt,
@@ -280,7 +280,7 @@ type RecordPollSuccessParams struct {
 // Both poll outcomes hold only for a trigger that is still polled, and with what it was polled with: one
 // that was detached or changed meanwhile keeps its state.
 func (q *Queries) RecordPollSuccess(ctx context.Context, arg RecordPollSuccessParams) (int64, error) {
-	result, err := q.exec(ctx, q.recordPollSuccessStmt, recordPollSuccess,
+	result, err := q.db.ExecContext(ctx, recordPollSuccess,
 		arg.State,
 		arg.NextPollAt,
 		arg.LastPolledAt,
@@ -301,7 +301,7 @@ SELECT e.seq FROM event AS e WHERE e.instance_trigger_seq = ?1 AND e.error_code 
 
 // One is enough to know that there are some.
 func (q *Queries) Unmapped(ctx context.Context, instanceTriggerSeq *int64) ([]int64, error) {
-	rows, err := q.query(ctx, q.unmappedStmt, unmapped, instanceTriggerSeq)
+	rows, err := q.db.QueryContext(ctx, unmapped, instanceTriggerSeq)
 	if err != nil {
 		return nil, err
 	}

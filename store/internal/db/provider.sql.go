@@ -15,7 +15,7 @@ WHERE status = 'active' AND identifier NOT IN (SELECT value FROM json_each(CAST(
 `
 
 func (q *Queries) ArchiveProvidersExcept(ctx context.Context, now int64, identifiers string) error {
-	_, err := q.exec(ctx, q.archiveProvidersExceptStmt, archiveProvidersExcept, now, identifiers)
+	_, err := q.db.ExecContext(ctx, archiveProvidersExcept, now, identifiers)
 	return err
 }
 
@@ -33,7 +33,7 @@ type AuthMethodsBySeqRow struct {
 }
 
 func (q *Queries) AuthMethodsBySeq(ctx context.Context, seqs string) ([]AuthMethodsBySeqRow, error) {
-	rows, err := q.query(ctx, q.authMethodsBySeqStmt, authMethodsBySeq, seqs)
+	rows, err := q.db.QueryContext(ctx, authMethodsBySeq, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ SELECT m.seq FROM provider_auth_method AS m WHERE m.specification_seq = ?1 ORDER
 `
 
 func (q *Queries) AuthMethodsOfSpecification(ctx context.Context, specificationSeq int64) ([]int64, error) {
-	rows, err := q.query(ctx, q.authMethodsOfSpecificationStmt, authMethodsOfSpecification, specificationSeq)
+	rows, err := q.db.QueryContext(ctx, authMethodsOfSpecification, specificationSeq)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ SELECT count(*) FROM provider_version WHERE provider_seq = ?1
 `
 
 func (q *Queries) CountVersions(ctx context.Context, providerSeq int64) (int64, error) {
-	row := q.queryRow(ctx, q.countVersionsStmt, countVersions, providerSeq)
+	row := q.db.QueryRowContext(ctx, countVersions, providerSeq)
 	var count int64
 	err := row.Scan(&count)
 	return count, err
@@ -114,7 +114,7 @@ WHERE m.key = ?1 ORDER BY m.seq
 `
 
 func (q *Queries) CurrentAuthMethodByKey(ctx context.Context, key string) ([]int64, error) {
-	rows, err := q.query(ctx, q.currentAuthMethodByKeyStmt, currentAuthMethodByKey, key)
+	rows, err := q.db.QueryContext(ctx, currentAuthMethodByKey, key)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ type CurrentTriggersRow struct {
 }
 
 func (q *Queries) CurrentTriggers(ctx context.Context, providerSeq int64) ([]CurrentTriggersRow, error) {
-	rows, err := q.query(ctx, q.currentTriggersStmt, currentTriggers, providerSeq)
+	rows, err := q.db.QueryContext(ctx, currentTriggers, providerSeq)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +183,7 @@ SELECT seq, id, provider_seq, specification_seq, version, is_current, created_at
 `
 
 func (q *Queries) CurrentVersion(ctx context.Context, providerSeq int64) (ProviderVersion, error) {
-	row := q.queryRow(ctx, q.currentVersionStmt, currentVersion, providerSeq)
+	row := q.db.QueryRowContext(ctx, currentVersion, providerSeq)
 	var i ProviderVersion
 	err := row.Scan(
 		&i.Seq,
@@ -216,7 +216,7 @@ type InsertAuthMethodParams struct {
 }
 
 func (q *Queries) InsertAuthMethod(ctx context.Context, arg InsertAuthMethodParams) error {
-	_, err := q.exec(ctx, q.insertAuthMethodStmt, insertAuthMethod,
+	_, err := q.db.ExecContext(ctx, insertAuthMethod,
 		arg.ID,
 		arg.ProviderSeq,
 		arg.SpecificationSeq,
@@ -244,7 +244,7 @@ type InsertProviderParams struct {
 }
 
 func (q *Queries) InsertProvider(ctx context.Context, arg InsertProviderParams) (int64, error) {
-	result, err := q.exec(ctx, q.insertProviderStmt, insertProvider,
+	result, err := q.db.ExecContext(ctx, insertProvider,
 		arg.ID,
 		arg.Identifier,
 		arg.Name,
@@ -273,7 +273,7 @@ type InsertSpecificationParams struct {
 }
 
 func (q *Queries) InsertSpecification(ctx context.Context, arg InsertSpecificationParams) (int64, error) {
-	result, err := q.exec(ctx, q.insertSpecificationStmt, insertSpecification,
+	result, err := q.db.ExecContext(ctx, insertSpecification,
 		arg.ID,
 		arg.ProviderSeq,
 		arg.Name,
@@ -311,7 +311,7 @@ type InsertTriggerParams struct {
 }
 
 func (q *Queries) InsertTrigger(ctx context.Context, arg InsertTriggerParams) (int64, error) {
-	result, err := q.exec(ctx, q.insertTriggerStmt, insertTrigger,
+	result, err := q.db.ExecContext(ctx, insertTrigger,
 		arg.ID,
 		arg.ProviderSeq,
 		arg.SpecificationSeq,
@@ -345,7 +345,7 @@ type InsertVersionParams struct {
 }
 
 func (q *Queries) InsertVersion(ctx context.Context, arg InsertVersionParams) error {
-	_, err := q.exec(ctx, q.insertVersionStmt, insertVersion,
+	_, err := q.db.ExecContext(ctx, insertVersion,
 		arg.ID,
 		arg.ProviderSeq,
 		arg.SpecificationSeq,
@@ -367,7 +367,7 @@ type MoveCallbackTriggersParams struct {
 }
 
 func (q *Queries) MoveCallbackTriggers(ctx context.Context, arg MoveCallbackTriggersParams) error {
-	_, err := q.exec(ctx, q.moveCallbackTriggersStmt, moveCallbackTriggers, arg.NewSeq, arg.ProviderSeq, arg.Key)
+	_, err := q.db.ExecContext(ctx, moveCallbackTriggers, arg.NewSeq, arg.ProviderSeq, arg.Key)
 	return err
 }
 
@@ -383,7 +383,7 @@ type MoveInstanceTriggersParams struct {
 }
 
 func (q *Queries) MoveInstanceTriggers(ctx context.Context, arg MoveInstanceTriggersParams) error {
-	_, err := q.exec(ctx, q.moveInstanceTriggersStmt, moveInstanceTriggers, arg.NewSeq, arg.ProviderSeq, arg.Key)
+	_, err := q.db.ExecContext(ctx, moveInstanceTriggers, arg.NewSeq, arg.ProviderSeq, arg.Key)
 	return err
 }
 
@@ -392,7 +392,7 @@ SELECT seq, id, identifier, name, description, status, created_at, updated_at FR
 `
 
 func (q *Queries) ProviderByIdentifier(ctx context.Context, identifier string) (Provider, error) {
-	row := q.queryRow(ctx, q.providerByIdentifierStmt, providerByIdentifier, identifier)
+	row := q.db.QueryRowContext(ctx, providerByIdentifier, identifier)
 	var i Provider
 	err := row.Scan(
 		&i.Seq,
@@ -419,7 +419,7 @@ type ProvidersBySeqRow struct {
 }
 
 func (q *Queries) ProvidersBySeq(ctx context.Context, seqs string) ([]ProvidersBySeqRow, error) {
-	rows, err := q.query(ctx, q.providersBySeqStmt, providersBySeq, seqs)
+	rows, err := q.db.QueryContext(ctx, providersBySeq, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -456,7 +456,7 @@ UPDATE provider_version SET is_current = 0, updated_at = ?1 WHERE seq = ?2
 `
 
 func (q *Queries) RetireVersion(ctx context.Context, now int64, seq int64) error {
-	_, err := q.exec(ctx, q.retireVersionStmt, retireVersion, now, seq)
+	_, err := q.db.ExecContext(ctx, retireVersion, now, seq)
 	return err
 }
 
@@ -465,7 +465,7 @@ SELECT s.seq FROM provider_specification AS s WHERE s.provider_seq = ?1 AND s.di
 `
 
 func (q *Queries) SpecificationByDigest(ctx context.Context, providerSeq int64, digest []byte) (int64, error) {
-	row := q.queryRow(ctx, q.specificationByDigestStmt, specificationByDigest, providerSeq, digest)
+	row := q.db.QueryRowContext(ctx, specificationByDigest, providerSeq, digest)
 	var seq int64
 	err := row.Scan(&seq)
 	return seq, err
@@ -484,7 +484,7 @@ type SpecificationsBySeqRow struct {
 }
 
 func (q *Queries) SpecificationsBySeq(ctx context.Context, seqs string) ([]SpecificationsBySeqRow, error) {
-	rows, err := q.query(ctx, q.specificationsBySeqStmt, specificationsBySeq, seqs)
+	rows, err := q.db.QueryContext(ctx, specificationsBySeq, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -531,7 +531,7 @@ type TriggersBySeqRow struct {
 }
 
 func (q *Queries) TriggersBySeq(ctx context.Context, seqs string) ([]TriggersBySeqRow, error) {
-	rows, err := q.query(ctx, q.triggersBySeqStmt, triggersBySeq, seqs)
+	rows, err := q.db.QueryContext(ctx, triggersBySeq, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -582,7 +582,7 @@ type UpdateProviderParams struct {
 }
 
 func (q *Queries) UpdateProvider(ctx context.Context, arg UpdateProviderParams) error {
-	_, err := q.exec(ctx, q.updateProviderStmt, updateProvider,
+	_, err := q.db.ExecContext(ctx, updateProvider,
 		arg.Name,
 		arg.Description,
 		arg.Now,
@@ -606,7 +606,7 @@ type VersionsBySeqRow struct {
 }
 
 func (q *Queries) VersionsBySeq(ctx context.Context, seqs string) ([]VersionsBySeqRow, error) {
-	rows, err := q.query(ctx, q.versionsBySeqStmt, versionsBySeq, seqs)
+	rows, err := q.db.QueryContext(ctx, versionsBySeq, seqs)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ DELETE FROM attempt WHERE notification_seq IN (SELECT value FROM json_each(CAST(
 `
 
 func (q *Queries) DeleteAttempts(ctx context.Context, seqs string) error {
-	_, err := q.exec(ctx, q.deleteAttemptsStmt, deleteAttempts, seqs)
+	_, err := q.db.ExecContext(ctx, deleteAttempts, seqs)
 	return err
 }
 
@@ -23,7 +23,7 @@ DELETE FROM event WHERE seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
 `
 
 func (q *Queries) DeleteEvents(ctx context.Context, seqs string) (int64, error) {
-	result, err := q.exec(ctx, q.deleteEventsStmt, deleteEvents, seqs)
+	result, err := q.db.ExecContext(ctx, deleteEvents, seqs)
 	if err != nil {
 		return 0, err
 	}
@@ -35,7 +35,7 @@ DELETE FROM notification WHERE seq IN (SELECT value FROM json_each(CAST(?1 AS TE
 `
 
 func (q *Queries) DeleteNotifications(ctx context.Context, seqs string) (int64, error) {
-	result, err := q.exec(ctx, q.deleteNotificationsStmt, deleteNotifications, seqs)
+	result, err := q.db.ExecContext(ctx, deleteNotifications, seqs)
 	if err != nil {
 		return 0, err
 	}
@@ -47,7 +47,7 @@ DELETE FROM event_payload WHERE event_seq IN (SELECT value FROM json_each(CAST(?
 `
 
 func (q *Queries) DeletePayloads(ctx context.Context, seqs string) error {
-	_, err := q.exec(ctx, q.deletePayloadsStmt, deletePayloads, seqs)
+	_, err := q.db.ExecContext(ctx, deletePayloads, seqs)
 	return err
 }
 
@@ -76,7 +76,7 @@ type ExpiredEventsRow struct {
 }
 
 func (q *Queries) ExpiredEvents(ctx context.Context, arg ExpiredEventsParams) ([]ExpiredEventsRow, error) {
-	rows, err := q.query(ctx, q.expiredEventsStmt, expiredEvents,
+	rows, err := q.db.QueryContext(ctx, expiredEvents,
 		arg.CallbackSeq,
 		arg.Status,
 		arg.DeliveryStatus,
@@ -116,7 +116,7 @@ type RetentionsRow struct {
 }
 
 func (q *Queries) Retentions(ctx context.Context) ([]RetentionsRow, error) {
-	rows, err := q.query(ctx, q.retentionsStmt, retentions)
+	rows, err := q.db.QueryContext(ctx, retentions)
 	if err != nil {
 		return nil, err
 	}
