@@ -135,6 +135,9 @@ func (s *Store) RecordPoll(ctx context.Context, t PollTarget, p Poll) (out PollR
 			out.Dropped = true
 			return nil
 		}
+		if len(items) == 0 {
+			return nil
+		}
 		r, err := tx.routing(t.CallbackID)
 		if err != nil {
 			return err
