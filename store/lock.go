@@ -20,7 +20,7 @@ func lock(path string) (*flock.Flock, error) {
 	l := flock.New(path + ".lock")
 	ok, err := l.TryLock()
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return nil, fmt.Errorf("lock %s: %w", path, explain(err))
 	}
 	if !ok {
 		return nil, &LockedError{Path: path}

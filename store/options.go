@@ -30,6 +30,8 @@ type Options struct {
 	Rand io.Reader
 	// Logger is told of what no caller can be told; nil: silent.
 	Logger *slog.Logger
+
+	freeRoom func(dir string) (uint64, error) // for tests
 }
 
 func (o Options) withDefaults() Options {
@@ -41,6 +43,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.freeRoom == nil {
+		o.freeRoom = freeRoom
 	}
 	return o
 }

@@ -28,6 +28,7 @@ import (
 // stops when its context is done. A write that has not begun by then returns the
 // context's error and changes nothing; one that has begun runs to its end.
 type Store struct {
+	path     string // absolute
 	lock     *flock.Flock
 	log      *slog.Logger
 	sealer   *sealer
@@ -64,9 +65,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{lock: l, log: o.Logger, ids: newIDs(o.Now, o.Rand)}
+	s := &Store{path: path, lock: l, log: o.Logger, ids: newIDs(o.Now, o.Rand)}
 	if err := s.open(ctx, o); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, explain(err)), s.Close())
 	}
 	return s, nil
 }
@@ -96,7 +97,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if err := s.writer.start(); err != nil {
 		return err
 	}
-	if err := s.checkKey(ctx); err != nil {
+	if err := s.markKey(ctx); err != nil {
 		return err
 	}
 	// Readers come second: a read-only connection cannot switch the file to WAL.
@@ -111,25 +112,18 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	return s.readers.PingContext(ctx)
 }
 
-// checkKey leaves a sealed word in a new file, and makes sure that it can be read in
-// an old one: a wrong key is found here, not at the first delivery.
-func (s *Store) checkKey(ctx context.Context) error {
-	const place, word = "meta.key_check", "callbackd"
+// markKey leaves a word in a new file that is sealed with its key, by which a wrong key is found
+// when the file is opened, and not at the first delivery.
+func (s *Store) markKey(ctx context.Context) error {
 	return s.write(ctx, func(tx *tx) error {
-		sealed, err := tx.q.Meta(tx.ctx, "key_check")
-		if errors.Is(err, sql.ErrNoRows) {
-			if sealed, err = s.sealer.seal(place, []byte(word)); err != nil {
-				return err
-			}
-			return tx.q.SetMeta(tx.ctx, "key_check", sealed)
-		}
-		if err != nil {
+		sealed, err := readKeyCheck(tx.ctx, tx.conn)
+		if err != nil || sealed != nil {
 			return err
 		}
-		if plain, err := s.sealer.open(place, sealed); err != nil || string(plain) != word {
-			return errors.New("the encryption key is not the one that this file was written with")
+		if sealed, err = s.sealer.seal(keyCheckPlace, []byte(keyCheckWord)); err != nil {
+			return err
 		}
-		return nil
+		return tx.q.SetMeta(tx.ctx, keyCheck, sealed)
 	})
 }
 
