@@ -91,7 +91,10 @@ func keyOfCopy(ctx context.Context, path, copied string) ([]byte, error) {
 	return key, err
 }
 
-// Backup is [Backup] of the open file.
+// Backup is [Backup] of the open file; with a key that was given, withKey is an error.
 func (s *Store) Backup(ctx context.Context, dest string, withKey bool) error {
+	if withKey && s.key != nil {
+		return errors.New("back up: there is no key file to copy, because the key was given")
+	}
 	return Backup(ctx, Options{Path: s.path}, dest, withKey)
 }

@@ -29,6 +29,7 @@ import (
 // context's error and changes nothing; one that has begun runs to its end.
 type Store struct {
 	path     string // absolute
+	key      []byte // that was given; nil: it is in PATH.key
 	lock     *flock.Flock
 	log      *slog.Logger
 	sealer   *sealer
@@ -65,7 +66,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, lock: l, log: o.Logger, ids: newIDs(o.Now, o.Rand)}
+	s := &Store{path: path, key: o.Key, lock: l, log: o.Logger, ids: newIDs(o.Now, o.Rand)}
 	if err := s.open(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, explain(err)), s.Close())
 	}

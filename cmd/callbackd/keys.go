@@ -77,10 +77,9 @@ func (k keysRevoke) Run(ctx context.Context, c console) error {
 	})
 }
 
-// withExistingKeys makes no file of a mistyped name.
 func (f databaseFlags) withExistingKeys(ctx context.Context, do func(*store.APIKeys) error) error {
-	if _, err := os.Stat(f.DB); err != nil {
-		return fmt.Errorf("there is no database %s (name it with --db)", f.DB)
+	if err := f.exists(); err != nil {
+		return err
 	}
 	return f.withKeys(ctx, do)
 }

@@ -22,10 +22,13 @@ import (
 // cli is the whole command line. Every flag has an environment variable: CALLBACKD_ and its
 // name.
 type cli struct {
-	Serve   serveCommand   `cmd:"" help:"Serve the HTTP API, poll and deliver."`
-	Sandbox sandboxCommand `cmd:"" help:"Try it: a demo source, a receiver, and what happens between them on screen."`
-	Keys    keysCommand    `cmd:"" help:"Manage API keys."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve     serveCommand   `cmd:"" help:"Serve the HTTP API, poll and deliver."`
+	Sandbox   sandboxCommand `cmd:"" help:"Try it: a demo source, a receiver, and what happens between them on screen."`
+	Keys      keysCommand    `cmd:"" help:"Manage API keys."`
+	Backup    backupCommand  `cmd:"" help:"Copy the database, while a daemon works on it or not."`
+	Check     checkCommand   `cmd:"" help:"Look for damage in the database, while a daemon works on it or not."`
+	RotateKey rotateCommand  `cmd:"" help:"Encrypt the database's secrets with another key. The daemon must be stopped."`
+	Version   versionCommand `cmd:"" help:"Print the version."`
 }
 
 // console is where a command speaks: results on out, everything else on err.

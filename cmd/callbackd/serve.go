@@ -5,10 +5,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -43,14 +45,27 @@ type databaseFlags struct {
 }
 
 func (f databaseFlags) key() ([]byte, error) {
-	if f.EncryptionKey == "" {
+	return encryptionKey("--encryption-key", f.EncryptionKey)
+}
+
+// encryptionKey is the value of a flag as a key; nil if it is empty.
+func encryptionKey(flag, value string) ([]byte, error) {
+	if value == "" {
 		return nil, nil
 	}
-	key, err := base64.StdEncoding.DecodeString(f.EncryptionKey)
+	key, err := base64.StdEncoding.DecodeString(value)
 	if err != nil || len(key) != 32 {
-		return nil, errors.New("--encryption-key must be 32 bytes as base64, such as from: openssl rand -base64 32")
+		return nil, errors.New(flag + " must be 32 bytes as base64, such as from: openssl rand -base64 32")
 	}
 	return key, nil
+}
+
+// exists makes no file of a mistyped name.
+func (f databaseFlags) exists() error {
+	if _, err := os.Stat(f.DB); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no database %s (name it with --db)", f.DB)
+	}
+	return nil
 }
 
 // builtin are the providers that the daemon comes with.
