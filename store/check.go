@@ -80,13 +80,8 @@ func (c *checker) run(o Options) (err error) {
 	}
 	pool := sql.OpenDB(checkConnector(o))
 	defer func() { err = errors.Join(err, pool.Close()) }()
-	conn, err := pool.Conn(c.ctx)
-	if err != nil {
-		return explain(err)
-	}
-	defer conn.Close()
-	if c.tx, err = conn.BeginTx(c.ctx, &sql.TxOptions{ReadOnly: true}); err != nil {
-		return explain(err)
+	if c.tx, err = pool.BeginTx(c.ctx, &sql.TxOptions{ReadOnly: true}); err != nil {
+		return c.damage(ruleReadable, err)
 	}
 	defer c.tx.Rollback() //nolint:errcheck // it changed nothing
 	var app, version int

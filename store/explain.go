@@ -15,7 +15,7 @@ var errNotOurs = errors.New("it is some other program's SQLite database: choose 
 // advice is what to do about a failure of the file, by SQLite's primary code.
 var advice = map[int]string{
 	sqlite3.SQLITE_NOTADB:   "it is no callbackd file, or its beginning is damaged: choose another file, or restore a backup",
-	sqlite3.SQLITE_CORRUPT:  "the file is damaged: keep it as it is, and restore a backup; callbackd check says what is wrong",
+	sqlite3.SQLITE_CORRUPT:  "the file is damaged: keep it as it is, and restore a backup",
 	sqlite3.SQLITE_BUSY:     "another program keeps a lock on the file: end that one",
 	sqlite3.SQLITE_READONLY: "this process may not write the file: see to its owner and mode, and to those of its folder and of the files beside it",
 	sqlite3.SQLITE_PERM:     "this process may not open the file: see to its owner and mode",

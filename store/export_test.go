@@ -123,5 +123,38 @@ func (c recordingConn) QueryContext(ctx context.Context, text string, args []dri
 	return c.Conn.(driver.QueryerContext).QueryContext(ctx, text, args)
 }
 
+<<<<<<< HEAD
 // SchemaVersion is the schema that new files have.
 const SchemaVersion = schemaVersion
+=======
+// Rules are what Check knows about the engine's own rows, with their queries.
+func Rules() (rules, queries []string) {
+	for _, i := range invariants {
+		rules, queries = append(rules, i.rule), append(queries, i.query)
+	}
+	return rules, queries
+}
+
+// CheckPool opens a file as Check does.
+func CheckPool(path string) *sql.DB { return sql.OpenDB(checkConnector(Options{Path: path})) }
+
+// SealedPlaces are what secrets are sealed for, without the ids.
+func SealedPlaces() (places []string) {
+	for _, c := range sealedColumns {
+		places = append(places, c.place)
+	}
+	return places
+}
+
+// WithRoom is o on a disk with so many bytes free.
+func WithRoom(o Options, bytes uint64) Options {
+	o.freeRoom = func(string) (uint64, error) { return bytes, nil }
+	return o
+}
+
+// FormerKeyPath is where a key is kept after a change.
+func FormerKeyPath(path string, key []byte) string { return formerKeyPath(path, key) }
+
+// Reseal is the commit of a change of the key alone.
+func (s *Store) Reseal(ctx context.Context, key []byte) error { return s.reseal(ctx, key) }
+>>>>>>> db25e48 (Show that check finds each of its rules broken)
