@@ -95,6 +95,11 @@ func migrateIn(ctx context.Context, pool *sql.DB, o Options) (key []byte, isNew 
 	case version > schemaVersion:
 		return nil, false, &VersionError{Have: version, Want: schemaVersion}
 	}
+	// SQLite opens a file that may not be written for reading, and says so only when something is
+	// written. Nothing is committed of this.
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", version)); err != nil {
+		return nil, false, err
+	}
 	sealed, err := readKeyCheck(ctx, tx)
 	if err != nil {
 		return nil, false, err

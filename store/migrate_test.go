@@ -3,7 +3,6 @@ package store_test
 import (
 	"compress/gzip"
 	"database/sql"
-	"encoding/base64"
 	"io"
 	"os"
 	"path/filepath"
@@ -29,12 +28,8 @@ func TestOldFile(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			path := filepath.Join(t.TempDir(), "old.db")
-			packed := must(os.Open(file))(t)
-			defer packed.Close()
-			check(t, os.WriteFile(path, must(io.ReadAll(must(gzip.NewReader(packed))(t)))(t), 0o600))
-			key := must(base64.StdEncoding.DecodeString(oldKey))(t)
-			s := must(store.Open(t.Context(), store.Options{Path: path, NoSync: true, Key: key}))(t)
+			path := oldFile(t, file)
+			s := must(store.Open(t.Context(), store.Options{Path: path, NoSync: true}))(t)
 			defer s.Close()
 
 			fresh := open(t, filepath.Join(t.TempDir(), "new.db"))
@@ -74,8 +69,20 @@ func TestOldFile(t *testing.T) {
 			equal(t, "a source id that is known", []any{p.Repeated, p.Event.ID}, []any{true, list(store.EventFilter{SourceIDs: []string{"own-0"}})[0].ID})
 			must(s.Publish(t.Context(), all[13].CreatedAt, callback.ID, store.NewEvent{Type: "a"}))(t)
 			equal(t, "events of type a", len(list(store.EventFilter{Types: []string{"a"}})), 6)
+			equal(t, "problems", must(s.Check(t.Context(), false))(t).Problems, []store.Problem(nil))
 		})
 	}
+}
+
+// oldFile unpacks one of testdata, with its key beside it.
+func oldFile(t *testing.T, name string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "old.db")
+	packed := must(os.Open(name))(t)
+	defer packed.Close()
+	check(t, os.WriteFile(path, must(io.ReadAll(must(gzip.NewReader(packed))(t)))(t), 0o600))
+	check(t, os.WriteFile(path+".key", []byte(oldKey+"\n"), 0o600))
+	return path
 }
 
 // tablesOf is the text of a file's tables and indexes. SQLite quotes the name of a table that

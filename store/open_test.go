@@ -25,7 +25,11 @@ const childEnv = "CALLBACKD_STORE_TEST_FILE"
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(childEnv); path != "" {
-		if err := child(path); err != nil {
+		work := child
+		if os.Getenv(childRotates) != "" {
+			work = rotateForEver
+		}
+		if err := work(path); err != nil {
 			fmt.Println(err)
 		}
 		return
@@ -60,10 +64,10 @@ func child(path string) error {
 }
 
 // startChild starts another process on a file.
-func startChild(t *testing.T, path string) (*exec.Cmd, *bufio.Scanner) {
+func startChild(t *testing.T, path string, env ...string) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+path)
+	cmd.Env = append(append(os.Environ(), childEnv+"="+path), env...)
 	out := must(cmd.StdoutPipe())(t)
 	check(t, cmd.Start())
 	return cmd, bufio.NewScanner(out)
