@@ -3,6 +3,7 @@ package store_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -58,6 +59,27 @@ func TestBackup(t *testing.T) {
 				copied.event(id)
 			}
 			equal(t, "a secret", must(copied.Destination(t.Context(), f.destination.ID))(t).SigningSecret, "signing-secret")
+		}
+	})
+
+	// SQLite's own copying begins anew whenever it finds that others have written.
+	t.Run("EndsAlthoughOthersWriteAllTheTime", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t)
+		large := json.RawMessage(`"` + strings.Repeat("x", 24<<20) + `"`) // several steps
+		must(f.Publish(t.Context(), day, f.callback.ID, store.NewEvent{Type: "large", Output: large}))(t)
+		writes := 0
+		ctx := betweenSteps{t.Context(), func() error {
+			if writes++; writes > 100 {
+				return errors.New("it begins anew all the time")
+			}
+			f.publish("")
+			return nil
+		}}
+		dest := filepath.Join(t.TempDir(), "copy.db")
+		check(t, store.Backup(ctx, store.Options{Path: f.path}, dest, true))
+		if r := must(store.Check(t.Context(), store.Options{Path: dest}, false))(t); len(r.Problems) > 0 || writes < 5 || int(r.Events) > writes {
+			t.Errorf("after %d writes: %+v", writes, r)
 		}
 	})
 
@@ -140,4 +162,17 @@ func TestBackup(t *testing.T) {
 			t.Error("the file was changed")
 		}
 	})
+}
+
+// betweenSteps is a context that does something whenever it is asked whether it has ended.
+type betweenSteps struct {
+	context.Context
+	do func() error
+}
+
+func (b betweenSteps) Err() error {
+	if err := b.do(); err != nil {
+		return err
+	}
+	return b.Context.Err()
 }
