@@ -66,7 +66,7 @@ func TestBackup(t *testing.T) {
 	t.Run("EndsAlthoughOthersWriteAllTheTime", func(t *testing.T) {
 		t.Parallel()
 		f := setup(t)
-		large := json.RawMessage(`"` + strings.Repeat("x", 24<<20) + `"`) // several steps
+		large := json.RawMessage(`"` + strings.Repeat("x", 3<<20) + `"`) // several steps
 		must(f.Publish(t.Context(), day, f.callback.ID, store.NewEvent{Type: "large", Output: large}))(t)
 		writes := 0
 		ctx := betweenSteps{t.Context(), func() error {

@@ -14,13 +14,24 @@ import (
 )
 
 // copyStep is how many pages are copied between two looks at the context.
-const copyStep = 1024
+const copyStep = 128
 
 // copyDatabase writes what the file at path holds now into an empty file, checks the copy,
-// and has it on the disk. Page by page is several times faster than VACUUM INTO, which
-// builds every B-tree anew, and the time counts: all of it is one read transaction, so that the
-// writer goes on beside it, with a log that cannot start from its beginning until it ends.
-func copyDatabase(ctx context.Context, path, empty string) (err error) {
+// and has it on the disk.
+func copyDatabase(ctx context.Context, path, empty string) error {
+	if err := snapshot(ctx, path, empty); err != nil {
+		return explain(err)
+	}
+	if err := checkCopy(ctx, empty); err != nil {
+		return err
+	}
+	return syncFile(empty)
+}
+
+// snapshot copies page by page in one read transaction. Writers go on beside it, with a log that
+// cannot start from its beginning until it ends: so nothing else is done in it, and it is not
+// VACUUM INTO, which takes longer because it builds every B-tree anew.
+func snapshot(ctx context.Context, path, empty string) (err error) {
 	pool, err := sql.Open("sqlite", readerDSN(Options{Path: path}))
 	if err != nil {
 		return err
@@ -28,32 +39,26 @@ func copyDatabase(ctx context.Context, path, empty string) (err error) {
 	defer func() { err = errors.Join(err, pool.Close()) }()
 	conn, err := pool.Conn(ctx)
 	if err != nil {
-		return explain(err)
+		return err
 	}
 	defer conn.Close()
 	// The transaction makes all steps see the same. Without one, a step that finds that
 	// another connection has written begins from the first page, and under load never ends.
 	tx, err := conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return explain(err)
+		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // it changed nothing
 	var app int
 	if err := tx.QueryRowContext(ctx, "PRAGMA application_id").Scan(&app); err != nil {
-		return explain(err)
+		return err
 	}
 	if app != applicationID {
 		return errNotOurs
 	}
 	// No journal and no sync: until the copy is whole nobody wants it, and then it is synced at once.
 	target := dsn(empty, url.Values{"_journal_mode": {"OFF"}, "_synchronous": {"OFF"}})
-	if err := conn.Raw(func(c any) error { return copyPages(ctx, c, target) }); err != nil {
-		return explain(err)
-	}
-	if err := checkCopy(ctx, empty); err != nil {
-		return err
-	}
-	return syncFile(empty)
+	return conn.Raw(func(c any) error { return copyPages(ctx, c, target) })
 }
 
 func copyPages(ctx context.Context, source any, target string) (err error) {

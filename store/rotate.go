@@ -28,9 +28,9 @@ type sealedValue struct {
 	value []byte
 }
 
-// each calls fn for every value, some hundred of which are in memory at a time. fn may write.
+// each calls fn for every value, 64 of which are in memory at a time. fn may write.
 func (c sealedColumn) each(ctx context.Context, q rowReader, fn func(place string, v sealedValue) error) error {
-	const page = 256
+	const page = 64
 	for after := int64(-1); ; {
 		rows, err := q.QueryContext(ctx, fmt.Sprintf("SELECT seq, id, %[2]s FROM %[1]s WHERE seq > ? AND %[2]s IS NOT NULL ORDER BY seq LIMIT %[3]d", c.table, c.column, page), after)
 		if err != nil {

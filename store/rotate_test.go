@@ -53,7 +53,7 @@ func TestRotateKey(t *testing.T) {
 	}
 	closed := func(t *testing.T) *fixture {
 		f := setup(t)
-		for range 300 { // more than are read at a time
+		for range 70 { // more than are read at a time
 			must(f.CreateConfig(t.Context(), day, f.newConfig("another")))(t)
 		}
 		check(t, f.Close())
@@ -190,7 +190,7 @@ func TestRotateKey(t *testing.T) {
 
 	t.Run("KilledLeavesAFileAndAKeyThatFit", func(t *testing.T) {
 		t.Parallel()
-		kills := 5
+		kills := 3
 		if os.Getenv("CALLBACKD_LONG") != "" {
 			kills = 100
 		}
