@@ -115,7 +115,10 @@ func TestCheck(t *testing.T) {
 			{"INSERT INTO event_key VALUES (1, x'41', 1, 1)", "x'41' of callback 1"}},
 		"every notification has its event": {
 			{"DELETE FROM event WHERE seq = 1", "notification sdi_"},
-			{"UPDATE notification SET callback_seq = 2 WHERE seq = 1", "notification sdi_"}},
+			{"UPDATE notification SET callback_seq = 2 WHERE seq = 1", "notification sdi_"},
+			{"UPDATE event SET first_notification_seq = NULL WHERE seq = 1", "notification sdi_"}},
+		"an event's status and delivery_status are a pair": {
+			{"UPDATE event SET status = 'processing' WHERE seq = 1", "status is processing"}},
 		"a notification's status agrees": {
 			{"PRAGMA ignore_check_constraints = 1; UPDATE notification SET next_attempt_at = NULL WHERE status = 'pending'", "status is pending, next_attempt_at null"},
 			{"PRAGMA ignore_check_constraints = 1; UPDATE notification SET next_attempt_at = 7 WHERE seq = 1", "status is delivered, next_attempt_at 7"},

@@ -123,10 +123,9 @@ func (c recordingConn) QueryContext(ctx context.Context, text string, args []dri
 	return c.Conn.(driver.QueryerContext).QueryContext(ctx, text, args)
 }
 
-<<<<<<< HEAD
 // SchemaVersion is the schema that new files have.
 const SchemaVersion = schemaVersion
-=======
+
 // Rules are what Check knows about the engine's own rows, with their queries.
 func Rules() (rules, queries []string) {
 	for _, i := range invariants {
@@ -157,4 +156,3 @@ func FormerKeyPath(path string, key []byte) string { return formerKeyPath(path, 
 
 // Reseal is the commit of a change of the key alone.
 func (s *Store) Reseal(ctx context.Context, key []byte) error { return s.reseal(ctx, key) }
->>>>>>> db25e48 (Show that check finds each of its rules broken)

@@ -1,5 +1,7 @@
 package store
 
+import "encoding/json"
+
 // invariant is a rule that holds for every file, at every instant between two transactions.
 // Its query returns a line for each row that breaks it, and walks tables in the order of their
 // keys: no sorting, and no memory that grows with the file.
@@ -24,7 +26,7 @@ WHERE y.callback_seq <> e.callback_seq`},
 	{"an event counts its notifications, one for each destination: all, the delivered and the failed ones", `
 SELECT printf('event %s: destination_count is %d, with %d notifications for %d destinations; success_count is %d, with %d delivered; failure_count is %d, with %d failed',
   e.id, e.destination_count, count(n.seq), count(DISTINCT n.destination_seq), e.success_count, total(n.status = 'delivered'), e.failure_count, total(n.status = 'failed'))
-FROM event AS e LEFT JOIN notification AS n ON n.event_seq = e.seq
+FROM event AS e LEFT JOIN notification AS n ON n.seq BETWEEN e.first_notification_seq AND e.first_notification_seq + e.destination_count - 1 AND +n.event_seq = e.seq
 GROUP BY e.seq
 HAVING e.destination_count <> count(n.seq) OR e.destination_count <> count(DISTINCT n.destination_seq)
   OR e.success_count <> total(n.status = 'delivered') OR e.failure_count <> total(n.status = 'failed')`},
@@ -39,6 +41,12 @@ WHERE e.delivery_status <> CASE
   WHEN e.success_count + e.failure_count < e.destination_count THEN 'pending'
   WHEN e.failure_count > 0 THEN 'failed'
   ELSE 'sent' END`},
+
+	// Lists of all events walk these states, and no others.
+	{"an event's status and delivery_status are a pair that events have", `
+SELECT printf('event %s: status is %s, delivery_status %s', e.id, e.status, e.delivery_status)
+FROM event AS e
+WHERE NOT EXISTS (SELECT 1 FROM json_each('` + eventStatesJSON() + `') AS s WHERE s.value ->> 0 = e.status AND s.value ->> 1 = e.delivery_status)`},
 
 	{"only an event that was mapped has notifications", `
 SELECT printf('event %s: status is %s, destination_count %d', e.id, e.status, e.destination_count)
@@ -64,10 +72,11 @@ FROM event_key AS k LEFT JOIN event AS e ON e.seq = k.event_seq
 WHERE k.event_seq IS NOT NULL AND (e.callback_seq <> k.callback_seq OR coalesce(e.instance_trigger_seq, 0) <> k.instance_trigger_seq
   OR e.seq IS NULL AND k.event_seq > (SELECT coalesce(max(x.seq), 0) FROM event AS x))`},
 
-	{"every notification has its event, of the same callback", `
+	{"every notification has its event, of the same callback, which knows of it", `
 SELECT 'notification ' || n.id
 FROM notification AS n LEFT JOIN event AS e ON e.seq = n.event_seq
-WHERE e.seq IS NULL OR e.callback_seq <> n.callback_seq`},
+WHERE e.seq IS NULL OR e.callback_seq <> n.callback_seq OR e.first_notification_seq IS NULL
+  OR n.seq NOT BETWEEN e.first_notification_seq AND e.first_notification_seq + e.destination_count - 1`},
 
 	{"a notification's status agrees with next_attempt_at and attempt_count", `
 SELECT printf('notification %s: status is %s, next_attempt_at %s, attempt_count %d', n.id, n.status, coalesce(n.next_attempt_at, 'null'), n.attempt_count)
@@ -89,7 +98,7 @@ SELECT printf('trigger %s of instance %s: enabled is %d, status %s, instance %s,
 FROM instance_trigger AS t JOIN instance AS i ON i.seq = t.instance_seq JOIN callback AS c ON c.seq = i.callback_seq
 WHERE t.next_poll_at IS NOT NULL AND NOT (t.enabled = 1 AND t.status <> 'paused' AND i.status = 'attached' AND c.status = 'active')`},
 
-	// Up to the row that is noted in meta, times may be out of order.
+	// Up to the rows that are noted in meta, times and ids may be out of order.
 	{"events are stored in the order of their times and ids", ascending("event")},
 	{"notifications are stored in the order of their times and ids", ascending("notification")},
 }
@@ -98,6 +107,11 @@ func ascending(table string) string {
 	return `
 SELECT printf('` + table + ` %s of %d comes after %s of %d', r.id, r.created_at, p.id, p.created_at)
 FROM ` + table + ` AS r JOIN ` + table + ` AS p ON p.seq = (SELECT max(x.seq) FROM ` + table + ` AS x WHERE x.seq < r.seq)
-WHERE p.seq > coalesce((SELECT json_extract(CAST(m.value AS TEXT), '$[0]') FROM meta AS m WHERE m.key = '` + disorderKey(table) + `'), 0)
-  AND (r.created_at < p.created_at OR r.id <= p.id)`
+WHERE r.created_at < p.created_at AND p.seq > coalesce((SELECT json_extract(CAST(m.value AS TEXT), '$[0]') FROM meta AS m WHERE m.key = '` + disorderKey(table) + `'), 0)
+  OR r.id <= p.id AND p.seq >= coalesce((SELECT CAST(CAST(m.value AS TEXT) AS INTEGER) FROM meta AS m WHERE m.key = '` + unorderedKey(table) + `'), 0)`
+}
+
+func eventStatesJSON() string {
+	b, _ := json.Marshal(eventStates) // strings always marshal
+	return string(b)
 }

@@ -17,11 +17,14 @@ import (
 // ordered are the tables whose ids ascend, by the prefix of their ids.
 var ordered = map[string]string{"event": prefixEvent, "notification": prefixNotification}
 
+// unorderedKey is where meta says up to which row of a table ids may be out of order.
+func unorderedKey(table string) string { return table + "_unordered" }
+
 // halving finds where in TABLE ids would be: the first row from low on has this id or a later one.
 // Each step looks at one row; "at" is the id of the row in the middle. The first step leads to the
 // whole span.
 const halving = `WITH RECURSIVE span (id, low, high, at) AS (
-  SELECT j.value, 2 * coalesce((SELECT CAST(m.value AS INTEGER) FROM meta AS m WHERE m.key = 'TABLE_unordered'), 0) - last.seq - 1, last.seq + 1, ''
+  SELECT j.value, 2 * coalesce((SELECT CAST(m.value AS INTEGER) FROM meta AS m WHERE m.key = 'UNORDERED'), 0) - last.seq - 1, last.seq + 1, ''
   FROM json_each(?) AS j, (SELECT max(r.seq) AS seq FROM TABLE AS r) AS last
   UNION ALL
   SELECT s.id, iif(s.at < s.id, (s.low + s.high) / 2 + 1, s.low), iif(s.at < s.id, s.high, (s.low + s.high) / 2),
@@ -35,9 +38,13 @@ func seqsByID(table string) string {
 	if ordered[table] == "" {
 		return "SELECT r.seq FROM " + table + " AS r WHERE r.id IN (SELECT value FROM json_each(?))"
 	}
-	return strings.ReplaceAll(halving+`SELECT r.seq FROM span AS s CROSS JOIN TABLE AS r ON r.seq = (SELECT x.seq FROM TABLE AS x WHERE x.seq >= s.low ORDER BY x.seq LIMIT 1) AND r.id = s.id
+	return onTable(halving+`SELECT r.seq FROM span AS s CROSS JOIN TABLE AS r ON r.seq = (SELECT x.seq FROM TABLE AS x WHERE x.seq >= s.low ORDER BY x.seq LIMIT 1) AND r.id = s.id
 WHERE s.low >= s.high
-UNION ALL SELECT u.seq FROM span AS s CROSS JOIN unordered_id AS u ON u.id = s.id WHERE s.low >= s.high`, "TABLE", table)
+UNION ALL SELECT u.seq FROM span AS s CROSS JOIN unordered_id AS u ON u.id = s.id WHERE s.low >= s.high`, table)
+}
+
+func onTable(query, table string) string {
+	return strings.NewReplacer("TABLE", table, "UNORDERED", unorderedKey(table)).Replace(query)
 }
 
 // seqOf is the row number of an id, or sql.ErrNoRows.
@@ -58,6 +65,6 @@ func around(ctx context.Context, r rowReader, table, id string) (before, behind 
 	if !errors.Is(err, sql.ErrNoRows) || prefix == "" || !isID(prefix, id) {
 		return seq - 1, seq + 1, err
 	}
-	err = r.QueryRowContext(ctx, strings.ReplaceAll(halving+"SELECT s.low FROM span AS s WHERE s.low >= s.high", "TABLE", table), jsonText([]string{id})).Scan(&behind)
+	err = r.QueryRowContext(ctx, onTable(halving+"SELECT s.low FROM span AS s WHERE s.low >= s.high", table), jsonText([]string{id})).Scan(&behind)
 	return behind - 1, behind, err
 }
