@@ -14,26 +14,30 @@ var ErrBlockedAddress = errors.New("address is not public")
 // registries of special-purpose addresses that grew from it. For IPv6 it needs only
 // what lies within [global6].
 var blocked = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"),        // this network; 0.0.0.0 connects to this host
-	netip.MustParsePrefix("10.0.0.0/8"),       // private
-	netip.MustParsePrefix("100.64.0.0/10"),    // shared, behind a carrier's NAT
-	netip.MustParsePrefix("127.0.0.0/8"),      // loopback
-	netip.MustParsePrefix("168.63.129.16/32"), // Azure's host agent, which every machine there can reach
-	netip.MustParsePrefix("169.254.0.0/16"),   // link-local, and the metadata service of most clouds
-	netip.MustParsePrefix("172.16.0.0/12"),    // private
-	netip.MustParsePrefix("192.0.0.0/24"),     // IETF protocol assignments
-	netip.MustParsePrefix("192.0.2.0/24"),     // documentation
-	netip.MustParsePrefix("192.88.99.0/24"),   // 6to4 relays, abandoned
-	netip.MustParsePrefix("192.168.0.0/16"),   // private
-	netip.MustParsePrefix("198.18.0.0/15"),    // benchmarking
-	netip.MustParsePrefix("198.51.100.0/24"),  // documentation
-	netip.MustParsePrefix("203.0.113.0/24"),   // documentation
-	netip.MustParsePrefix("224.0.0.0/4"),      // multicast
-	netip.MustParsePrefix("240.0.0.0/4"),      // reserved, and 255.255.255.255, broadcast
-	netip.MustParsePrefix("2001::/23"),        // IETF protocol assignments: Teredo, benchmarking, ORCHID
-	netip.MustParsePrefix("2001:db8::/32"),    // documentation
-	netip.MustParsePrefix("2002::/16"),        // 6to4, which carries any IPv4 address
-	netip.MustParsePrefix("3fff::/20"),        // documentation
+	netip.MustParsePrefix("0.0.0.0/8"),         // this network; 0.0.0.0 connects to this host
+	netip.MustParsePrefix("10.0.0.0/8"),        // private
+	netip.MustParsePrefix("100.64.0.0/10"),     // shared, behind a carrier's NAT
+	netip.MustParsePrefix("127.0.0.0/8"),       // loopback
+	netip.MustParsePrefix("168.63.129.16/32"),  // Azure's host agent, which every machine there can reach
+	netip.MustParsePrefix("169.254.0.0/16"),    // link-local, and the metadata service of most clouds
+	netip.MustParsePrefix("172.16.0.0/12"),     // private
+	netip.MustParsePrefix("192.0.0.0/24"),      // IETF protocol assignments
+	netip.MustParsePrefix("192.0.2.0/24"),      // documentation
+	netip.MustParsePrefix("192.31.196.0/24"),   // AS112, which networks answer themselves
+	netip.MustParsePrefix("192.52.193.0/24"),   // multicast relays
+	netip.MustParsePrefix("192.88.99.0/24"),    // 6to4 relays, abandoned
+	netip.MustParsePrefix("192.168.0.0/16"),    // private
+	netip.MustParsePrefix("192.175.48.0/24"),   // AS112
+	netip.MustParsePrefix("198.18.0.0/15"),     // benchmarking
+	netip.MustParsePrefix("198.51.100.0/24"),   // documentation
+	netip.MustParsePrefix("203.0.113.0/24"),    // documentation
+	netip.MustParsePrefix("224.0.0.0/4"),       // multicast
+	netip.MustParsePrefix("240.0.0.0/4"),       // reserved, and 255.255.255.255, broadcast
+	netip.MustParsePrefix("2001::/23"),         // IETF protocol assignments: Teredo, benchmarking, ORCHID
+	netip.MustParsePrefix("2001:db8::/32"),     // documentation
+	netip.MustParsePrefix("2002::/16"),         // 6to4, which carries any IPv4 address
+	netip.MustParsePrefix("2620:4f:8000::/48"), // AS112
+	netip.MustParsePrefix("3fff::/20"),         // documentation
 }
 
 // global6 is the only IPv6 space that hosts of the public internet have. Outside are
