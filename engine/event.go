@@ -28,14 +28,8 @@ func (n NewEvent) check() *checker {
 	} else {
 		c.object(n.Output, "output")
 	}
-	if len(n.Output) > maxOutput {
-		c.add("max_length", "must have at most 1 MiB", "output")
-	}
 	if nullable(n.Input) != nil {
 		c.object(n.Input, "input")
-	}
-	if len(n.Input) > maxOutput {
-		c.add("max_length", "must have at most 1 MiB", "input")
 	}
 	return c
 }

@@ -17,6 +17,7 @@ const keysMaxAge = time.Second
 type keyRing struct {
 	mu     sync.Mutex
 	keys   []APIKey
+	err    error // of the last reading
 	readAt time.Time
 }
 
@@ -37,7 +38,7 @@ func (e *Engine) ListAPIKeys(ctx context.Context) ([]APIKey, error) {
 // AuthenticateAPIKey finds the valid key that a secret belongs to; ok is false if there
 // is none. It takes the same time whichever key it is, and reads the file at most once a second.
 func (e *Engine) AuthenticateAPIKey(ctx context.Context, secret string) (key APIKey, ok bool, err error) {
-	keys, err := e.keys.current(ctx, e)
+	keys, err := e.keys.current(ctx, e.store.APIKeys().List)
 	if err != nil {
 		return APIKey{}, false, wrap(err)
 	}
@@ -50,17 +51,17 @@ func (e *Engine) AuthenticateAPIKey(ctx context.Context, secret string) (key API
 	return key, ok, nil
 }
 
-func (r *keyRing) current(ctx context.Context, e *Engine) ([]APIKey, error) {
+// current reads the list again when it is too old. The caller's end does not end the reading:
+// somebody without a key could make it begin again and again by hanging up. Nor does a
+// failed one begin again at once.
+func (r *keyRing) current(ctx context.Context, list func(context.Context) ([]APIKey, error)) ([]APIKey, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if now := time.Now(); r.readAt.IsZero() || now.Sub(r.readAt) > keysMaxAge {
-		keys, err := e.store.APIKeys().List(ctx)
-		if err != nil {
-			return nil, err
-		}
-		r.keys, r.readAt = keys, now
+		r.keys, r.err = list(context.WithoutCancel(ctx))
+		r.readAt = now
 	}
-	return r.keys, nil
+	return r.keys, r.err
 }
 
 func (r *keyRing) forget() {

@@ -49,6 +49,9 @@ func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Sou
 		if !json.Valid(input) {
 			return Mapped{}, Permanent(errors.New("the input is not JSON"))
 		}
+		if nesting(input) > maxNesting {
+			return Mapped{}, Permanent(fmt.Errorf("the input has more than %d levels", maxNesting))
+		}
 		return t.mapInput(ctx, MapRequest{Source: s, Input: input})
 	})
 	if err == nil {
@@ -68,7 +71,7 @@ func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Sou
 	sum := sha256.Sum256(compact(input)) // as it is stored, and mapped again
 	item.Type, item.SourceID = unmappedType, "input:"+hex.EncodeToString(sum[:16])
 	item.Failure = &Failure{Code: store.MappingFailed, Message: shorten(err.Error())}
-	if item.NextMapAt = nextMapping(e.now(), attempts, err); item.NextMapAt.IsZero() && len(input) > maxOutput {
+	if item.NextMapAt = nextMapping(e.now(), attempts, err); item.NextMapAt.IsZero() && (len(input) > maxOutput || nesting(input) > maxNesting) {
 		item.Input = nil
 	}
 	return item
@@ -89,6 +92,8 @@ func checkMapped(m Mapped) error {
 		return Permanent(fmt.Errorf("the mapping gave an output of %d bytes, more than 1 MiB", len(m.Output)))
 	case m.Output != nil && !json.Valid(m.Output):
 		return Permanent(errors.New("the mapping gave an output that is not JSON"))
+	case nesting(m.Output) > maxNesting:
+		return Permanent(fmt.Errorf("the mapping gave an output of more than %d levels", maxNesting))
 	}
 	return nil
 }

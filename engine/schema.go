@@ -50,6 +50,9 @@ func (s *schema) check(value json.RawMessage, path ...string) []FieldError {
 	if err != nil {
 		return []FieldError{{Code: "invalid_type", Message: "must be JSON", Path: path}}
 	}
+	if wild := wildNumbers(doc, path); wild != nil {
+		return wild
+	}
 	err = s.compiled.Validate(doc)
 	if err == nil {
 		return nil

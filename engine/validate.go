@@ -26,6 +26,8 @@ const (
 	maxList     = 100      // destinations, triggers or event types
 	maxSourceID = 1_000    // characters
 	maxType     = 200      // characters
+	maxFaults   = 100      // offending fields that an error names
+	maxNesting  = 500      // levels of JSON: PHP reads 512, Python and Java's Jackson about 1,000
 )
 
 // Faults are what is wrong with an input that its other fields cannot show, such as a name
@@ -53,6 +55,9 @@ type checker struct {
 
 func (c *checker) put(fields ...FieldError) {
 	for _, f := range fields {
+		if len(c.fields) == maxFaults {
+			return // whoever mends so many may as well ask again
+		}
 		if c.knows(f.Path...) {
 			continue
 		}
@@ -135,14 +140,20 @@ func (c *checker) metadata(m json.RawMessage) {
 	}
 	if len(m) > maxMetadata {
 		c.add("max_length", "must have at most 64 KiB", "metadata")
-	} else if !isObject(m) {
-		c.add("invalid_type", "must be a JSON object", "metadata")
+	} else {
+		c.object(m, "metadata")
 	}
 }
 
+// object takes a JSON object of at most 1 MiB that is not nested too deeply for its readers.
 func (c *checker) object(value json.RawMessage, path ...string) {
-	if !isObject(value) {
+	switch {
+	case len(value) > maxOutput:
+		c.add("max_length", "must have at most 1 MiB", path...)
+	case !isObject(value):
 		c.add("invalid_type", "must be a JSON object", path...)
+	case nesting(value) > maxNesting:
+		c.add("invalid_max", fmt.Sprintf("must be nested at most %d levels deep", maxNesting), path...)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/callbackd/callbackd/engine"
@@ -27,6 +28,14 @@ const (
 	required flags = 1 << iota // missing is an error
 	nullable                   // null is allowed, and reads as the zero value
 )
+
+// maxErrors is how many errors of one request are collected. A few bytes make one, which is
+// many times as large.
+const maxErrors = 100
+
+// maxItems is how many entries of a list are read: one more than any may have, so that the
+// engine sees that it is too long.
+const maxItems = 101
 
 // fields reads the fields of a JSON object. Nothing stops at the first error: they are
 // collected, each with its path. A reading method returns nil for a field that is missing
@@ -69,6 +78,9 @@ func (f *fields) at(name string) []string {
 }
 
 func (f *fields) add(name, code, message, expected, received string) {
+	if len(*f.errs) == maxErrors {
+		return
+	}
 	*f.errs = append(*f.errs, engine.FieldError{Code: code, Message: message, Path: f.at(name), Expected: expected, Received: received})
 }
 
@@ -128,9 +140,41 @@ func (f *fields) text(name string, fl flags) *string {
 	}
 	s := new(string)
 	if value != nil {
+		if halfPair(value) {
+			f.add(name, "invalid_type", "must not have half of a surrogate pair: it is no character", "", "")
+			return nil
+		}
 		_ = json.Unmarshal(value, s) // a valid JSON string
 	}
 	return s
+}
+
+// halfPair tells whether a valid JSON string has an escape \ud800 to \udfff that is not one
+// of a pair. Decoding makes the same U+FFFD of each, and so one id of several.
+func halfPair(value json.RawMessage) bool {
+	for i := 0; i < len(value); i++ {
+		if value[i] != '\\' {
+			continue
+		}
+		if i++; value[i] != 'u' {
+			continue
+		}
+		first := escaped(value[i+1:])
+		if i += 4; !utf16.IsSurrogate(first) {
+			continue
+		}
+		if i+6 >= len(value) || value[i+1] != '\\' || value[i+2] != 'u' || utf16.DecodeRune(first, escaped(value[i+3:])) == utf8.RuneError {
+			return true
+		}
+		i += 6
+	}
+	return false
+}
+
+// escaped reads the four digits of a \u escape.
+func escaped(digits json.RawMessage) rune {
+	n, _ := strconv.ParseUint(string(digits[:4]), 16, 16) // they are there in valid JSON
+	return rune(n)
 }
 
 // word reads a string that must say something, such as an id.
@@ -215,6 +259,7 @@ func (f *fields) items(name string, fl flags) (items *fields, count int, ok bool
 	var list []json.RawMessage
 	if value != nil {
 		_ = json.Unmarshal(value, &list) // a valid JSON array
+		list = list[:min(len(list), maxItems)]
 	}
 	items = &fields{path: f.at(name), errs: f.errs, values: make(map[string]json.RawMessage, len(list))}
 	for i, item := range list {

@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/julienschmidt/httprouter"
 
@@ -109,7 +111,7 @@ func (a *api) serve(w http.ResponseWriter, hr *http.Request, params httprouter.P
 	attrs := []slog.Attr{slog.String("request_id", r.requestID), slog.String("method", hr.Method), slog.String("route", rt.path),
 		slog.String("path", shorten(hr.URL.Path)), slog.Int("status", logged), slog.Duration("duration", time.Since(started)), slog.Int("bytes", len(body)), slog.String("key", r.key)}
 	if err != nil {
-		attrs = append(attrs, slog.String("code", string(code)), slog.String("err", err.Error()))
+		attrs = append(attrs, slog.String("code", string(code)), slog.String("err", errorText(err)))
 	}
 	if p, ok := errors.AsType[*panicError](err); ok {
 		attrs = append(attrs, slog.String("stack", string(p.stack)))
@@ -142,6 +144,20 @@ func (a *api) run(r *request, rt route) (body []byte, err error) {
 		return nil, err
 	}
 	return encode(v)
+}
+
+// errorText is an error for the log. It says which fields are wrong and not in which way: the
+// words about a field can repeat its value, such as a jq program that holds a password.
+func errorText(err error) string {
+	e, ok := errors.AsType[*engine.Error](err)
+	if !ok || len(e.Fields) == 0 {
+		return bounded(err.Error(), maxLogged)
+	}
+	names := make([]string, len(e.Fields))
+	for i, f := range e.Fields {
+		names[i] = strings.Join(f.Path, ".") + " (" + f.Code + ")"
+	}
+	return bounded(e.Message+": "+strings.Join(names, ", "), maxLogged)
 }
 
 func encode(v any) ([]byte, error) {
@@ -180,11 +196,19 @@ func newRequestID(now time.Time) string {
 	return string(id)
 }
 
+// maxLogged is how many bytes of an error go to the log.
+const maxLogged = 2000
+
 // shorten bounds what a client chose before it is repeated to it or to the log.
-func shorten(s string) string {
-	const limit = 200
+func shorten(s string) string { return bounded(s, 200) }
+
+// bounded cuts a text at the border of a character.
+func bounded(s string, limit int) string {
 	if len(s) <= limit {
 		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
 	}
 	return s[:limit] + "..."
 }

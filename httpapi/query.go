@@ -17,6 +17,9 @@ const (
 	maxLimit     = 100
 )
 
+// maxQuery is how many bytes a query string may have: more than two thousand ids.
+const maxQuery = 64 << 10
+
 // query reads the query string of a list, in each of the forms that the clients write.
 // Errors are collected, each with the name of its parameter. An empty value is the same as
 // none, and parameters that nobody asks for are ignored.
@@ -44,6 +47,9 @@ func parseList[F any](raw string, filter func(*query) F) (f F, p engine.Page, er
 }
 
 func parseQuery(raw string) (*query, error) {
+	if len(raw) > maxQuery {
+		return nil, badRequest("invalid_query_string", "the query string has more than 64 KiB", nil)
+	}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
 		return nil, badRequest("invalid_query_string", "the query string is not well-formed: "+err.Error(), nil)
@@ -78,6 +84,9 @@ func parseQuery(raw string) (*query, error) {
 func (q *query) err() error { return invalid("the query is not valid", q.errs) }
 
 func (q *query) add(code, message, expected, received string, path ...string) {
+	if len(q.errs) == maxErrors {
+		return
+	}
 	q.errs = append(q.errs, engine.FieldError{Code: code, Message: message, Path: path, Expected: expected, Received: shorten(received)})
 }
 
