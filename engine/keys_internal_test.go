@@ -49,12 +49,12 @@ func TestKeyRing(t *testing.T) {
 				if reads != 1 {
 					t.Errorf("%d reads at once, want 1", reads)
 				}
-				time.Sleep(keysMaxAge) // virtual
+				<-time.After(keysMaxAge) // virtual
 				_, _ = r.current(tt.ctx, list)
 				if reads != 1 {
 					t.Errorf("%d reads within %v, want 1", reads, keysMaxAge)
 				}
-				time.Sleep(1)
+				<-time.After(1)
 				_, _ = r.current(tt.ctx, list)
 				if reads != 2 {
 					t.Errorf("%d reads after %v, want 2", reads, keysMaxAge)

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/lmittmann/tint"
 )
@@ -33,8 +36,45 @@ func readable(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-func textHandler(w io.Writer, level slog.Level) slog.Handler {
-	return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.DateTime + ".000", NoColor: !colourful(w)})
+func textHandler(w io.Writer, level slog.Level) slog.Handler { return coloured(w, level, colourful(w)) }
+
+func coloured(w io.Writer, level slog.Level, colour bool) slog.Handler {
+	return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.DateTime + ".000", NoColor: !colour, ReplaceAttr: harmless})
+}
+
+// harmless keeps what others wrote from commanding the terminal. tint quotes a value, and then
+// makes escapes of every \x1b again when it has colours, also of one that is written out.
+func harmless(_ []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindString:
+		a.Value = slog.StringValue(printable(a.Value.String()))
+	case slog.KindAny:
+		switch v := a.Value.Any().(type) {
+		case slog.Level, *slog.Source, nil: // tint's own
+		case error:
+			a.Value = slog.StringValue(printable(v.Error()))
+		default:
+			a.Value = slog.StringValue(printable(fmt.Sprintf("%+v", v)))
+		}
+	}
+	return a
+}
+
+// printable is a text on one line, in which nothing is a command to a terminal or turns the
+// direction of writing: what cannot be printed is written out as \u....
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r == '\n' || r == '\t' || r == '\r':
+			b.WriteByte(' ')
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return strings.ReplaceAll(b.String(), `\x1b`, `\u001b`)
 }
 
 func isTerminal(w io.Writer) bool {

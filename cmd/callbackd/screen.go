@@ -36,6 +36,14 @@ func (s *screen) line(colour, step, format string, args ...any) {
 	if s.colour {
 		step = colour + step + reset
 	}
+	for i, arg := range args {
+		switch arg := arg.(type) {
+		case string:
+			args[i] = printable(arg)
+		case error:
+			args[i] = printable(arg.Error())
+		}
+	}
 	fmt.Fprintf(s.w, "%s  %s  %s\n", time.Now().Format("15:04:05.000"), step, fmt.Sprintf(format, args...))
 }
 

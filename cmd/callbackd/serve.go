@@ -21,7 +21,9 @@ import (
 )
 
 const (
+	headerTimeout   = 10 * time.Second // to read a request's line and headers
 	requestTimeout  = 30 * time.Second // to read a request, and to answer it
+	maxHeaders      = 128 << 10        // bytes of a request's line and headers, of which a query may be half
 	idleTimeout     = 2 * time.Minute  // of a kept connection
 	requestsTimeout = 10 * time.Second // at the end, for requests in flight
 	workTimeout     = 20 * time.Second // then for polls and attempts in flight
@@ -77,6 +79,8 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 	log := s.logger(c.err)
 	if u := s.PublicURL; u != nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 		return errors.New("--public-url must be an absolute http or https URL")
+	} else if u != nil && u.User != nil {
+		return errors.New("--public-url must not hold a user or password: it is shown to everybody")
 	}
 	key, err := s.key()
 	if err != nil {
@@ -145,8 +149,8 @@ func (s serveCommand) retention() (time.Duration, error) {
 
 // newServer is an HTTP server that does not wait for ever for a slow client.
 func newServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: 1 << 20, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	return &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeaders, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 }
 
 // stop lets requests finish, then polls and attempts.
