@@ -82,7 +82,7 @@ func (r *result) judge(status int, h http.Header, now time.Time) {
 	case status >= 200 && status < 300:
 		return
 	case status >= 300 && status < 400:
-		r.failure = &Failure{Code: "redirect", Message: shorten(fmt.Sprintf("answered %d to %s; redirects are not followed: change the destination's url", status, h.Get("Location")))}
+		r.failure = &Failure{Code: "redirect", Message: shorten(fmt.Sprintf("answered %d%s; redirects are not followed: change the destination's url", status, redirectedTo(h.Get("Location"))))}
 		return
 	}
 	r.failure = &Failure{Code: fmt.Sprintf("http_%d", status), Message: strings.TrimSpace(fmt.Sprintf("answered %d %s", status, http.StatusText(status)))}
@@ -93,6 +93,22 @@ func (r *result) judge(status int, h http.Header, now time.Time) {
 		after, _ := outbound.RetryAfter(h, now, maxRetryAfter)
 		r.retryAfter = max(after, minRetryAfter)
 	}
+}
+
+// redirectedTo names where a redirect leads to, without its path and query: they often repeat
+// those of the destination, and the words of a failure go to the log. The whole is in the
+// response's headers.
+func redirectedTo(location string) string {
+	u, err := url.Parse(location)
+	switch {
+	case err != nil, location == "":
+		return ""
+	case u.Host == "":
+		return " to another place on the same host"
+	case u.Scheme == "":
+		return " to " + u.Host
+	}
+	return " to " + u.Scheme + "://" + u.Host
 }
 
 // rootMessage is an error's text in words that mean something to whoever runs the destination.

@@ -196,7 +196,7 @@ func (p *poller) poll(ctx context.Context, t store.PollTarget) (recorded bool) {
 		warned := make(chan struct{})
 		late := time.AfterFunc(p.e.options.PollTimeout+lateGrace, func() {
 			defer close(warned)
-			p.failed(ctx, log, t, now, fmt.Errorf("the poll runs on, %s past its deadline: the provider does not heed its context", lateGrace))
+			p.failed(ctx, log, t, source, now, fmt.Errorf("the poll runs on, %s past its deadline: the provider does not heed its context", lateGrace))
 		})
 		found, err = guard(ctx, log, func() (PollResult, error) {
 			return trigger.Poll(limited, PollRequest{Source: source, State: t.State})
@@ -209,7 +209,7 @@ func (p *poller) poll(ctx context.Context, t store.PollTarget) (recorded bool) {
 		return true // we are stopping: a poll that was cut short was not made
 	}
 	if err != nil {
-		return p.failed(ctx, log, t, now, err)
+		return p.failed(ctx, log, t, source, now, err)
 	}
 	items, err := p.e.mapAll(ctx, log, trigger, source, found.Inputs)
 	if err != nil {
@@ -249,13 +249,13 @@ func (p *poller) poll(ctx context.Context, t store.PollTarget) (recorded bool) {
 	return true
 }
 
-func (p *poller) failed(ctx context.Context, log *slog.Logger, t store.PollTarget, at time.Time, err error) (recorded bool) {
-	f := store.PollFailure{At: at, Failure: Failure{Code: pollErrorCode(err), Message: shorten(err.Error())}}
+func (p *poller) failed(ctx context.Context, log *slog.Logger, t store.PollTarget, s Source, at time.Time, err error) (recorded bool) {
+	f := store.PollFailure{At: at, Failure: Failure{Code: pollErrorCode(err), Message: shorten(redact(err.Error(), s.Auth))}}
 	if !IsPermanent(err) {
 		asked, _ := RetryAfterOf(err)
 		f.NextPollAt = nextPollAfterFailure(p.e.now(), t.Interval, t.ConsecutiveFailures+1, asked, p.e.options.Random())
 	}
-	text, attrs := "poll failed, will be tried again", []slog.Attr{slog.String(keyErrorCode, f.Failure.Code), slog.Any(keyError, err), slog.Int("consecutive_failures", t.ConsecutiveFailures+1)}
+	text, attrs := "poll failed, will be tried again", []slog.Attr{slog.String(keyErrorCode, f.Failure.Code), slog.String(keyError, f.Failure.Message), slog.Int("consecutive_failures", t.ConsecutiveFailures+1)}
 	if f.NextPollAt.IsZero() {
 		text = "poll failed for good, the trigger is paused"
 	} else {

@@ -27,8 +27,11 @@ func (p *poller) firstURL(ctx context.Context) (*url.URL, error) {
 	query := u.Query()
 	for _, name := range sortedKeys(p.config.Query) {
 		v, err := one(ctx, "query."+name, p.config.Query[name], queryVars, nil, p.cursor, p.now)
-		if err != nil {
-			return nil, err
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil { // whose text has the program's, and keys to an API are often parameters
+			return nil, fmt.Errorf("query.%s: its jq program failed with the present $cursor; it is not shown, as it may hold a secret", name)
 		}
 		values, err := parameters(v)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"mime"
 	nethttp "net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,15 +22,16 @@ const (
 	maxPage       = 10 << 20 // bytes of one page, after decompression
 	maxPoll       = 32 << 20 // bytes of all pages of a poll
 	maxRetryAfter = 24 * time.Hour
-	shownBody     = 200 // bytes of an error's body
+	shownBody     = 200      // bytes of an error's body
+	maxSecret     = 16 << 10 // bytes that are read beyond them, to know what is cut off
 )
 
 // statusError is the error for an answer that is not 2xx; first says that it is of the
 // first page.
 func statusError(res *nethttp.Response, now time.Time, first bool) error {
-	body, _ := io.ReadAll(io.LimitReader(res.Body, shownBody)) // as much as there is
+	body, _ := io.ReadAll(io.LimitReader(res.Body, shownBody+maxSecret)) // as much as there is
 	err := fmt.Errorf("it answered %s", strings.TrimSpace(strconv.Itoa(res.StatusCode)+" "+nethttp.StatusText(res.StatusCode)))
-	if text := printable(body); text != "" {
+	if text := beginning(withoutSecrets(printable(body), res.Request), shownBody); text != "" {
 		err = fmt.Errorf("%w: %s", err, text)
 	}
 	switch res.StatusCode {
@@ -70,6 +72,48 @@ func readBody(res *nethttp.Response, limit int64) ([]byte, error) {
 	}
 	body = bytes.TrimPrefix(body, []byte("\uFEFF"))
 	return bytes.ToValidUTF8(body, []byte("\uFFFD")), nil
+}
+
+// withoutSecrets leaves out of a text what the request said in its parameters and headers: a
+// source's error may repeat a key that it does not like.
+func withoutSecrets(text string, r *nethttp.Request) string {
+	if r == nil {
+		return text
+	}
+	var said []string
+	for _, values := range r.URL.Query() {
+		said = append(said, values...)
+	}
+	for name, values := range r.Header {
+		switch name {
+		case "Accept", "Content-Type", "User-Agent":
+			continue
+		}
+		for _, value := range values {
+			said = append(said, value)
+			if _, credentials, ok := strings.Cut(value, " "); ok { // Bearer TOKEN
+				said = append(said, credentials)
+			}
+		}
+	}
+	if user, password, ok := r.BasicAuth(); ok {
+		said = append(said, user, password)
+	}
+	slices.SortFunc(said, func(a, b string) int { return len(b) - len(a) })
+	for _, s := range said {
+		if len(s) >= 6 { // what is shorter is there by chance
+			text = strings.ReplaceAll(text, s, "[secret]")
+		}
+	}
+	return text
+}
+
+// beginning is at most so many bytes of a text, of which it cuts no character in two.
+func beginning(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "")
 }
 
 // notJSON says what came instead of JSON.
