@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/callbackd/callbackd/engine"
 	"github.com/callbackd/callbackd/engine/internal/jq"
@@ -47,6 +49,10 @@ func idText(id any) (string, error) {
 	case string:
 		if id == "" {
 			return "", errors.New("id: it is an empty string")
+		}
+		if strings.ContainsRune(id, utf8.RuneError) {
+			// What could not be read became this one character, so that two ids may have become one.
+			return "", errors.New(`id: it has the character U+FFFD, which stands for what is not valid UTF-8 or half of a surrogate pair; the source must answer in UTF-8, or "id" be another field`)
 		}
 		return id, nil
 	case bool, []any, map[string]any:

@@ -15,7 +15,10 @@ import (
 	"github.com/callbackd/callbackd/engine/internal/jq"
 )
 
-const maxCursor = 64 << 10 // bytes of JSON
+const (
+	maxCursor = 64 << 10      // bytes of JSON
+	maxItems  = jq.MaxOutputs // of all pages of a poll
+)
 
 // poller is one poll.
 type poller struct {
@@ -76,6 +79,9 @@ func (p *poller) run(ctx context.Context) (engine.PollResult, error) {
 		var items []json.RawMessage
 		if err == nil {
 			items, err = p.items(ctx, last)
+		}
+		if len(result.Inputs)+len(items) > maxItems {
+			err = fmt.Errorf("the pages of one poll have more than %d items; lower max_pages or ask for less", maxItems)
 		}
 		result.Inputs = append(result.Inputs, items...)
 		current := next
