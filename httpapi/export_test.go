@@ -1,6 +1,9 @@
 package httpapi
 
-var DecodeCursor = decodeCursor
+var (
+	DecodeCursor = decodeCursor
+	HalfPair     = halfPair
+)
 
 // Routes are the methods and paths of the API's table.
 func Routes() []string {

@@ -42,8 +42,15 @@ const testKey = "test-key"
 // serve runs "callbackd serve" and waits until it is ready.
 func serve(t *testing.T, db string, args ...string) *process {
 	t.Helper()
+	return serveIn(t, nil, db, args...)
+}
+
+// serveIn is serve with more in its environment.
+func serveIn(t *testing.T, env []string, db string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, stderr: new(bytes.Buffer)}
 	p.Cmd = command(append([]string{"serve", "--addr", "127.0.0.1:0", "--db", db, "--api-key", testKey, "--allow-private-networks", "--no-sync"}, args...)...)
+	p.Env = append(p.Env, env...)
 	p.Stderr = p.stderr
 	out, err := p.StdoutPipe()
 	if err != nil {
@@ -410,6 +417,7 @@ func TestBadFlagsAreExplained(t *testing.T) {
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--db", filepath.Join(t.TempDir(), "missing", "x.db")}, "folder does not exist"},
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--public-url", "nonsense", "--db", filepath.Join(t.TempDir(), "x.db")}, "absolute http or https URL"},
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--retention", "30d", "--db", filepath.Join(t.TempDir(), "x.db")}, "such as 36h"},
+		{[]string{"serve", "--addr", "127.0.0.1:0", "--public-url", "https://user:pass@hooks.test", "--db", filepath.Join(t.TempDir(), "x.db")}, "must not hold a user or password"},
 		{[]string{"keys", "create", "--scope", "admin", "--db", filepath.Join(t.TempDir(), "x.db")}, "must be one of"},
 	} {
 		var out, errs bytes.Buffer
