@@ -12,6 +12,7 @@ var (
 	errArrayIndex = errors.New("indexing by an array is not supported here; use indices(...)")
 	errSlice      = errors.New("assigning to a slice is not supported here; build the array with +")
 	errNumber     = fmt.Errorf("a number is longer than %d digits", maxNumber)
+	errFormat     = fmt.Errorf("the format of a time is longer than %d bytes", maxFormat)
 )
 
 // cost charges what a call with this input and these arguments may take, before
@@ -55,6 +56,7 @@ var costs = map[string]cost{
 		return pathCost(m, v, args)
 	},
 	"tonumber/0": numberCost,
+	"strftime/1": formatCost, "strflocaltime/1": formatCost, "strptime/1": formatCost,
 }
 
 // cheap are the other functions of gojq in Go that a program may call: those that take a
@@ -68,7 +70,7 @@ var cheap = func() map[string]bool {
 		floor/0 ceil/0 round/0 trunc/0 fabs/0 sqrt/0 cbrt/0 pow/2 exp/0 exp2/0 exp10/0 log/0 log2/0 log10/0
 		fmin/2 fmax/2 fmod/2 hypot/2 sin/0 cos/0 tan/0 asin/0 acos/0 atan/0 atan2/2
 		infinite/0 isfinite/0 isinfinite/0 nan/0 isnan/0 isnormal/0
-		gmtime/0 localtime/0 mktime/0 strftime/1 strflocaltime/1 strptime/1`) {
+		gmtime/0 localtime/0 mktime/0`) {
 		names[name] = true
 	}
 	return names
@@ -217,6 +219,14 @@ func pathCost(m *meter, v any, args []any) error {
 func numberCost(_ *meter, v any, _ []any) error {
 	if s, ok := v.(string); ok && len(s) > maxNumber {
 		return errNumber
+	}
+	return nil
+}
+
+// formatCost is for what writes a dozen bytes for each two of its format, in one step.
+func formatCost(_ *meter, _ any, args []any) error {
+	if s, ok := args[0].(string); ok && len(s) > maxFormat {
+		return errFormat
 	}
 	return nil
 }

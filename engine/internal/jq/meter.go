@@ -14,6 +14,7 @@ const (
 	slotCost  = 64      // a variable of a function's frame
 	maxBig    = 8 << 10 // bytes of a product of two integers
 	maxNumber = 1000    // digits
+	maxFormat = 1000    // bytes of strftime's format, and its kin's
 )
 
 // meter is what is left of a run's budget. It is the context that the interpreter
