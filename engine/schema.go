@@ -25,7 +25,13 @@ func (noLoader) Load(url string) (any, error) {
 	return nil, fmt.Errorf("%s: a schema may refer only to itself", url)
 }
 
+// maxSchema is how many bytes a schema may have.
+const maxSchema = 1 << 20
+
 func compileSchema(text json.RawMessage) (*schema, error) {
+	if len(text) > maxSchema {
+		return nil, errors.New("has more than 1 MiB")
+	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		return nil, fmt.Errorf("is not JSON: %w", err)

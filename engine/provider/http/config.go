@@ -18,7 +18,10 @@ import (
 	"github.com/callbackd/callbackd/engine/internal/jq"
 )
 
-const defaultMaxPages = 10
+const (
+	defaultMaxPages = 10
+	maxPrograms     = 64 << 10 // bytes of all jq programs of a config: to compile one takes a time that grows with the square of its length
+)
 
 // config is a config's value, as configSchema describes it.
 type config struct {
@@ -77,7 +80,12 @@ func validateConfig(value json.RawMessage) []engine.FieldError {
 			report("invalid_header", reason, "headers", name)
 		}
 	}
+	total := 0
 	program := func(src string, vars []string, path ...string) {
+		if total += len(src); total > maxPrograms {
+			report("max_length", "makes the jq programs of this config longer than 64 KiB together", path...)
+			return
+		}
 		_, err := jq.Compile(src, vars...)
 		if err == nil {
 			return
