@@ -128,16 +128,16 @@ func TestErrorsAreBounded(t *testing.T) {
 	s := e.setup("http://127.0.0.1:1")
 	callback := "/callbacks/" + s.callback
 	var headers strings.Builder
-	for i := range 60_000 {
+	for i := range 10_000 {
 		fmt.Fprintf(&headers, `"h%d":1,`, i)
 	}
 	wrongs := strings.TrimSuffix(headers.String(), ",")
 	for _, tt := range []struct{ name, method, path, body string }{
-		{"ListOfNoIds", "PATCH", callback, `{"destination_ids":` + list(400_000, "1") + `}`},
-		{"ListOfNoTriggers", "PATCH", callback, `{"triggers":` + list(300_000, "{}") + `}`},
-		{"ListOfEmptyTypes", "PATCH", "/callback-destinations/" + s.destination, `{"event_types":` + list(300_000, `""`) + `}`},
+		{"ListOfNoIds", "PATCH", callback, `{"destination_ids":` + list(60_000, "1") + `}`},
+		{"ListOfNoTriggers", "PATCH", callback, `{"triggers":` + list(60_000, "{}") + `}`},
+		{"ListOfEmptyTypes", "PATCH", "/callback-destinations/" + s.destination, `{"event_types":` + list(60_000, `""`) + `}`},
 		{"HeadersThatAreNumbers", "PATCH", "/callback-destinations/" + s.destination, `{"headers":{` + wrongs + `}}`},
-		{"EventsThatAreNone", "POST", callback + "/events/batch", `{"events":` + list(300_000, "{}") + `}`},
+		{"EventsThatAreNone", "POST", callback + "/events/batch", `{"events":` + list(60_000, "{}") + `}`},
 		{"ConfigOfUnknownFields", "PATCH", "/provider-configs/" + s.config, `{"value":{` + wrongs + `}}`},
 		{"NumberOfAMillionDigits", "PATCH", "/provider-configs/" + s.config, `{"value":{"account":"a","max":1e999999}}`},
 		{"QueryOfNoStatuses", "GET", "/callbacks?" + strings.Repeat("status=x&", 7000), ""},
