@@ -5,10 +5,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,13 +24,24 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	dir, err := os.MkdirTemp("", "callbackd-test-")
+	if err != nil {
+		panic(err)
+	}
+	programDir = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
 }
+
+// programDir is where tests build the program.
+var programDir string
 
 // process is a running callbackd.
 type process struct {
 	*exec.Cmd
-	url    string
+	url    string // once it is ready
+	stdout *bufio.Reader
 	stderr *bytes.Buffer
 	t      *testing.T
 }
@@ -48,28 +57,47 @@ func serve(t *testing.T, db string, args ...string) *process {
 // serveIn is serve with more in its environment.
 func serveIn(t *testing.T, env []string, db string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, stderr: new(bytes.Buffer)}
-	p.Cmd = command(append([]string{"serve", "--addr", "127.0.0.1:0", "--db", db, "--api-key", testKey, "--allow-private-networks", "--no-sync"}, args...)...)
-	p.Env = append(p.Env, env...)
+	cmd := command(serveArgs(db, append([]string{"--no-sync"}, args...)...)...)
+	cmd.Env = append(cmd.Env, env...)
+	p := launch(t, cmd)
+	p.ready()
+	return p
+}
+
+func serveArgs(db string, args ...string) []string {
+	return append([]string{"serve", "--addr", "127.0.0.1:0", "--db", db, "--api-key", testKey, "--allow-private-networks"}, args...)
+}
+
+// launch starts a callbackd that ends with the test.
+func launch(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{Cmd: cmd, t: t, stderr: new(bytes.Buffer)}
 	p.Stderr = p.stderr
 	out, err := p.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.stdout = bufio.NewReader(out)
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.end(syscall.SIGKILL) })
-	line, err := bufio.NewReader(out).ReadString('\n')
+	return p
+}
+
+// ready waits until a process says where it listens.
+func (p *process) ready() {
+	p.t.Helper()
+	line, err := p.stdout.ReadString('\n')
 	if err != nil {
-		t.Fatalf("no ready line: %v\n%s", err, p.stderr)
+		_ = p.Wait() // and all that it said is there
+		p.t.Fatalf("no ready line: %v\n%s", err, p.stderr)
 	}
 	match := regexp.MustCompile(`^callbackd listening on (http://127\.0\.0\.1:\d+)\n$`).FindStringSubmatch(line)
 	if match == nil {
-		t.Fatalf("ready line: %q", line)
+		p.t.Fatalf("ready line: %q", line)
 	}
 	p.url = match[1]
-	return p
 }
 
 func command(args ...string) *exec.Cmd {
@@ -130,38 +158,6 @@ func (p *process) try(method, path string, body any) (int, object) {
 
 func id(o object) string { return o["id"].(string) }
 
-// feed is a JSON list that grows.
-type feed struct {
-	mu    sync.Mutex
-	items []object
-}
-
-func (f *feed) add(n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for range n {
-		f.items = append(f.items, object{"id": len(f.items) + 1})
-	}
-}
-
-func (f *feed) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(f.items)
-}
-
-// attachFeed makes a callback that polls source every second for a destination.
-func (p *process) attachFeed(source, destination string) (callback string) {
-	d := p.call("POST", "/callback-destinations", object{"name": "d", "url": destination, "max_in_flight": 4,
-		"retry": object{"type": "linear", "maxAttempts": 20, "delaySeconds": 1}})
-	deployment := p.call("POST", "/provider-deployments", object{"provider_id": "http", "name": "feed"})
-	config := p.call("POST", "/provider-configs", object{"provider_id": "http", "provider_deployment_id": id(deployment), "name": "c", "value": object{"url": source}})
-	c := p.call("POST", "/callbacks", object{"name": "c", "provider_deployment_id": id(deployment), "poll_interval_seconds_override": 1, "destination_ids": []string{id(d)}})
-	p.call("POST", "/callbacks/"+id(c)+"/instances", object{"provider_config_id": id(config), "baseline": "emit"})
-	return id(c)
-}
-
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
@@ -173,111 +169,6 @@ func eventually(t *testing.T, what string, condition func() bool) {
 		case <-deadline:
 			t.Fatalf("not within 30 s: %s", what)
 		case <-tick.C:
-		}
-	}
-}
-
-// Killed again and again while it polls, accepts and delivers, it loses nothing that it
-// accepted and stores nothing twice.
-func TestKilledProcessLosesAndRepeatsNothing(t *testing.T) {
-	t.Parallel()
-	kills := 4
-	if testing.Short() {
-		kills = 1
-	}
-	f := &feed{}
-	source := httptest.NewServer(f)
-	defer source.Close()
-	var mu sync.Mutex
-	got := make(map[string]bool) // by event
-	destination := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		got[r.Header.Get("Metorial-Event-Id")] = true
-	}))
-	defer destination.Close()
-	received := func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		return len(got)
-	}
-	db := filepath.Join(t.TempDir(), "callbackd.db")
-	p := serve(t, db)
-	callback := p.attachFeed(source.URL, destination.URL)
-	var accepted []string
-	polled, published := 0, 0
-	for kill := range kills {
-		f.add(50)
-		polled += 50
-		before := received()
-		for i := range 60 {
-			sourceID := fmt.Sprintf("own-%d-%d", kill, i)
-			status, answer := p.try("POST", "/callbacks/"+callback+"/events", object{"type": "own", "source_id": sourceID, "output": object{"n": i}})
-			if status != http.StatusOK {
-				t.Fatalf("publish: %d %v", status, answer)
-			}
-			accepted = append(accepted, id(answer))
-		}
-		published += 60
-		eventually(t, "deliveries are under way", func() bool { return received() > before })
-		if code := p.end(syscall.SIGKILL); code != -1 {
-			t.Fatalf("exit code %d of a killed process", code)
-		}
-		p = serve(t, db)
-	}
-	eventually(t, fmt.Sprintf("all %d events arrive (%d have)", polled+published, received()), func() bool { return received() >= polled+published })
-	mu.Lock()
-	defer mu.Unlock()
-	for _, event := range accepted {
-		if !got[event] {
-			t.Errorf("event %s was accepted and not delivered", event)
-		}
-	}
-	if len(got) != polled+published {
-		t.Errorf("%d events, want %d: something was stored twice", len(got), polled+published)
-	}
-}
-
-func TestSIGTERMUnderLoadDrainsAndExitsZero(t *testing.T) {
-	t.Parallel()
-	var mu sync.Mutex
-	got := make(map[string]int) // attempts by notification
-	entered := make(chan struct{}, 1000)
-	destination := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		entered <- struct{}{}
-		<-time.After(50 * time.Millisecond)
-		mu.Lock()
-		defer mu.Unlock()
-		got[r.Header.Get("webhook-id")]++
-	}))
-	defer destination.Close()
-	f := &feed{}
-	f.add(200)
-	source := httptest.NewServer(f)
-	defer source.Close()
-	db := filepath.Join(t.TempDir(), "callbackd.db")
-	p := serve(t, db)
-	callback := p.attachFeed(source.URL, destination.URL)
-	for range 5 {
-		<-entered
-	}
-	if code := p.end(syscall.SIGTERM); code != 0 {
-		t.Fatalf("exit code %d\n%s", code, p.stderr)
-	}
-	p = serve(t, db)
-	eventually(t, "the rest is delivered", func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return len(got) == 200
-	})
-	eventually(t, "it is recorded", func() bool {
-		return len(p.call("GET", "/callbacks/"+callback+"/notifications?status=pending", nil)["items"].([]any)) == 0
-	})
-	mu.Lock()
-	defer mu.Unlock()
-	for notification, n := range got {
-		if n != 1 {
-			t.Errorf("%s was attempted %d times: an attempt was cut off by an orderly stop", notification, n)
 		}
 	}
 }

@@ -114,3 +114,14 @@ func TestNoProxyFromTheEnvironment(t *testing.T) {
 		t.Errorf("the proxy was asked %d times", n)
 	}
 }
+
+// attachFeed makes a callback that polls source every second for a destination.
+func (p *process) attachFeed(source, destination string) (callback string) {
+	d := p.call("POST", "/callback-destinations", object{"name": "d", "url": destination, "max_in_flight": 4,
+		"retry": object{"type": "linear", "maxAttempts": 20, "delaySeconds": 1}})
+	deployment := p.call("POST", "/provider-deployments", object{"provider_id": "http", "name": "feed"})
+	config := p.call("POST", "/provider-configs", object{"provider_id": "http", "provider_deployment_id": id(deployment), "name": "c", "value": object{"url": source}})
+	c := p.call("POST", "/callbacks", object{"name": "c", "provider_deployment_id": id(deployment), "poll_interval_seconds_override": 1, "destination_ids": []string{id(d)}})
+	p.call("POST", "/callbacks/"+id(c)+"/instances", object{"provider_config_id": id(config), "baseline": "emit"})
+	return id(c)
+}
