@@ -1,7 +1,9 @@
 package main
 
 import (
+	"compress/gzip"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -136,6 +138,73 @@ func (w *world) look(p *process) {
 			w.shown[id(n.(object))] = life
 		}
 	}
+}
+
+// Killed while it brings an old file forward, it does so the next time.
+func TestKilledWhileTheSchemaChanges(t *testing.T) {
+	t.Parallel()
+	const key = "J8JM1mUCr8zZ8Gu53mxzX0p9dedE4bbgi+tmg13Bq30=" // see store/migrate_test.go
+	old := unzip(t, filepath.Join("..", "..", "store", "testdata", "v1.db.gz"))
+	files := 3
+	if long() {
+		files = 40
+	}
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, seed(t))
+	for range files {
+		db := filepath.Join(t.TempDir(), "old.db")
+		if err := os.WriteFile(db, old, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			begun := make(chan struct{})
+			cmd := exec.Command(path, serveArgs(db, "--encryption-key", key)...)
+			cmd.Stderr = &signalled{want: "brought to a new schema", seen: func() { close(begun) }}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-begun:
+				w.pause(15 * time.Millisecond)
+			case <-time.After(200 * time.Millisecond): // there was nothing left to bring forward
+			}
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+		p := launchProgram(t, db, "--encryption-key", key)
+		p.ready()
+		events := 0
+		callback := id(p.call("GET", "/callbacks", nil)["items"].([]any)[0].(object))
+		p.walk("/callbacks/"+callback+"/events?order=asc", func(object) { events++ })
+		if events < 14 { // its demo provider has found more by now
+			t.Errorf("%d events of 14", events)
+		}
+		if code := p.end(syscall.SIGTERM); code != 0 {
+			t.Errorf("exit code %d\n%s", code, p.stderr)
+		}
+		intact(t, db)
+	}
+}
+
+func unzip(t *testing.T, path string) []byte {
+	t.Helper()
+	packed, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	r, err := gzip.NewReader(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plain
 }
 
 // Killed while it makes its file, it makes it the next time.

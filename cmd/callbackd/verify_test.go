@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"testing"
 )
 
 // walk gives all items of a list.
@@ -48,14 +49,22 @@ func (w *world) verify(p *process, db string) {
 	if code := p.end(syscall.SIGTERM); code != 0 {
 		w.t.Errorf("exit code %d\n%s", code, p.stderr)
 	}
+	intact(w.t, db)
+}
+
+// intact expects a file that nobody uses to be whole.
+func intact(t *testing.T, db string) {
+	t.Helper()
 	file, err := sql.Open("sqlite", db)
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer file.Close()
 	var verdict string
-	if err := file.QueryRowContext(w.t.Context(), "SELECT group_concat(integrity_check) FROM pragma_integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
-		w.t.Errorf("the file's integrity: %s, %v", verdict, err)
+	var broken int
+	if err := file.QueryRowContext(t.Context(), "SELECT group_concat(integrity_check), (SELECT count(*) FROM pragma_foreign_key_check) FROM pragma_integrity_check").Scan(&verdict, &broken); err != nil ||
+		verdict != "ok" || broken != 0 {
+		t.Errorf("the file's integrity: %s, %d rows that refer to nothing, %v", verdict, broken, err)
 	}
 }
 
@@ -106,6 +115,9 @@ func (w *world) verifyEvents(p *process, path string) {
 		if !expected[sourceID] && sourceID != event && !slices.Contains(w.own, sourceID) {
 			w.t.Errorf("%s (%s) comes from nowhere", event, sourceID)
 		}
+	}
+	if w.orderly && unnamed > 0 {
+		w.t.Errorf("%d events are stored that nobody was told of, although all was stopped in order", unnamed)
 	}
 	if unnamed > w.unheard {
 		w.t.Errorf("%d events without a source id that nobody was told of, and %d were published so", unnamed, w.unheard)
@@ -225,6 +237,9 @@ func (w *world) verifyRequests() {
 			}
 		}
 		repeats += len(requests) - 1
+		if w.orderly && len(requests) > 1 {
+			w.t.Errorf("attempt %d at %s was made again after an orderly stop: %+v", a.number, a.notification, requests)
+		}
 	}
 	for notification, all := range of {
 		slices.SortFunc(all, func(a, b seen) int { return cmp.Or(a.life-b.life, a.number-b.number) })
@@ -244,5 +259,5 @@ func (w *world) verifyRequests() {
 			}
 		}
 	}
-	w.t.Logf("%d notifications, %d attempts, %d of them made again after a kill", len(of), len(w.requests), repeats)
+	w.t.Logf("%d notifications, %d attempts, %d of them made again", len(of), len(w.requests), repeats)
 }
