@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/callbackd/callbackd/engine/internal/outbound"
 	"github.com/callbackd/callbackd/store"
 )
 
@@ -28,7 +29,10 @@ type deliverer struct {
 	lanes     map[int64]*lane
 	due       dueHeap
 	ready     []*lane // in turn: lanes with a queue and room for an attempt
+	silent    []*lane // those of them whose destination did not answer last
 	attempts  int     // workers
+	unheard   int     // those of them whose lane was a silent one
+	lastTurn  bool    // the last turn was a silent lane's
 	endpoints map[int64]*endpoint
 	changes   int   // of destinations, since the start: what was read before one is old
 	lastRead  int64 // the highest row number of a notification that was taken from the table
@@ -132,34 +136,65 @@ func (d *deliverer) offer(deliveries []store.Delivery) {
 
 // arm gives a lane a turn if it can start an attempt. d.mu is held.
 func (d *deliverer) arm(l *lane) {
-	if !l.ready && len(l.queue) > 0 && l.active < l.window && !l.ended {
-		l.ready = true
+	if l.ready || len(l.queue) == 0 || l.active >= l.window || l.ended {
+		return
+	}
+	l.ready = true
+	if l.silent {
+		d.silent = append(d.silent, l)
+	} else {
 		d.ready = append(d.ready, l)
 	}
 }
 
-// take is the next attempt to make, in turn. d.mu is held.
-func (d *deliverer) take() (*lane, store.Delivery, bool) {
-	for len(d.ready) > 0 && d.running {
-		l := d.ready[0]
-		d.ready[0] = nil
-		d.ready = d.ready[1:]
+// turn is an attempt that is to be made.
+type turn struct {
+	*lane
+	n       store.Delivery
+	unheard bool // the lane was a silent one
+}
+
+// take is the next attempt to make, in turn. Silent lanes alternate with the others, and have
+// half of the room at most: each of their attempts may last until its timeout, and however
+// many they are, the others are not to wait for that. d.mu is held.
+func (d *deliverer) take() (turn, bool) {
+	for d.running {
+		room := d.unheard < max(1, d.e.options.MaxDeliveries/2)
+		unheard := len(d.silent) > 0 && room && (len(d.ready) == 0 || !d.lastTurn)
+		from := &d.ready
+		if unheard {
+			from = &d.silent
+		}
+		if len(*from) == 0 {
+			break
+		}
+		l := (*from)[0]
+		(*from)[0] = nil
+		*from = (*from)[1:]
 		l.ready = false
 		if len(l.queue) == 0 || l.active >= l.window || l.ended {
 			continue
 		}
-		n := l.queue[0]
+		if l.silent && !unheard { // it has become one while it waited
+			d.arm(l)
+			continue
+		}
+		t := turn{lane: l, n: l.queue[0], unheard: unheard}
 		l.queue[0] = store.Delivery{}
 		l.queue = l.queue[1:]
 		l.active++
+		d.lastTurn = unheard
+		if unheard {
+			d.unheard++
+		}
 		d.arm(l)
 		if l.heapIndex < 0 && l.wantsReading() {
 			d.due.place(l)
 			d.wake()
 		}
-		return l, n, true
+		return t, true
 	}
-	return nil, store.Delivery{}, false
+	return turn{}, false
 }
 
 // dispatch starts workers while there is something to do and room for more. d.mu is held.
@@ -168,21 +203,26 @@ func (d *deliverer) dispatch() {
 		return
 	}
 	for d.attempts < d.e.options.MaxDeliveries {
-		l, n, ok := d.take()
+		t, ok := d.take()
 		if !ok {
 			return
 		}
 		d.attempts++
-		d.workers.Go(func() { d.worker(l, n) })
+		d.workers.Go(func() { d.worker(t) })
 	}
 }
 
 // worker makes attempts until there is none to make.
-func (d *deliverer) worker(l *lane, n store.Delivery) {
+func (d *deliverer) worker(t turn) {
 	for {
-		answered := d.attempt(n)
+		answered := d.attempt(t.n)
 		d.mu.Lock()
+		if t.unheard {
+			d.unheard--
+		}
+		l := t.lane
 		l.active--
+		l.silent = !answered
 		p := d.endpoints[l.destination]
 		switch {
 		case !answered:
@@ -193,12 +233,12 @@ func (d *deliverer) worker(l *lane, n store.Delivery) {
 		d.arm(l)
 		d.after(l)
 		var ok bool
-		if l, n, ok = d.take(); !ok {
+		if t, ok = d.take(); !ok {
 			d.attempts--
 			d.mu.Unlock()
 			return
 		}
-		d.dispatch() // the window may have grown
+		d.dispatch() // the window, or the room of silent lanes, may have grown
 		d.mu.Unlock()
 	}
 }
@@ -255,7 +295,8 @@ func (d *deliverer) attempt(n store.Delivery) (answered bool) {
 		d.e.logAttempt(d.work, n, p, o)
 	}
 	d.recorder.record(out)
-	return r.failure == nil || r.response != nil || r.failure.Code == codeFunctionError
+	// Headers in time and a body that does not end are no answer: it holds the attempt as long.
+	return r.failure == nil || r.response != nil && r.failure.Code != outbound.FailureTimeout || r.failure.Code == codeFunctionError
 }
 
 // endpoint is a destination as it is now.

@@ -25,6 +25,7 @@ type lane struct {
 	active      int            // attempts being made
 	window      int            // attempts that may be made at a time: grows with answers, falls without
 	due         time.Time      // when the table may have more to do; zero: it has not
+	silent      bool           // the last attempt got no answer
 	ended       bool           // the destination takes nothing more
 	ready       bool           // in the queue of lanes that can start an attempt
 
