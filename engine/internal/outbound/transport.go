@@ -99,11 +99,10 @@ func cause(ctx context.Context, err error) error {
 	if e := ctx.Err(); e != nil {
 		return e
 	}
-	// The connection's deadline is the context's, and can be noticed a moment sooner.
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-			return context.DeadlineExceeded
-		}
+	// The connection's deadline is the context's, and can be noticed a moment sooner. Half a line
+	// that it ended is malformed to those who read it, so what kind of error it is says nothing.
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
 	}
 	return err
 }
