@@ -50,8 +50,9 @@ type Engine struct {
 	deliverer *deliverer
 	remover   *remover
 
-	mu         sync.Mutex // over state and cancelWork
+	mu         sync.Mutex // over what follows
 	state      lifeState
+	cutShort   bool // a Stop did not wait for work in flight
 	cancelWork context.CancelFunc
 	stopped    chan struct{} // closed when everything has stopped
 }

@@ -77,6 +77,9 @@ func (e *Engine) Stop(ctx context.Context) error {
 		return nil
 	default:
 	}
+	e.mu.Lock()
+	e.cutShort = true
+	e.mu.Unlock()
 	e.cancelWork()
 	select {
 	case <-e.stopped:
@@ -98,10 +101,16 @@ func (e *Engine) Run(ctx context.Context) error {
 	return e.Stop(stopping)
 }
 
-// Close stops the engine if it runs, giving work in flight 20 s, and closes the file.
-// Every later call fails.
+// Close stops the engine if it runs, giving work in flight 20 s, or a second if a Stop has cut
+// it short already, and closes the file. Every later call fails.
 func (e *Engine) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	wait := closeTimeout
+	e.mu.Lock()
+	if e.cutShort {
+		wait = 0 // and the grace of Stop
+	}
+	e.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	err := e.Stop(ctx)
 	if t, ok := e.deliveries.(*outbound.Transport); ok { // another is its giver's
