@@ -77,7 +77,7 @@ func holdUpNoOther(t *testing.T, ill roundTrip) {
 		delays = append(delays, time.Since(body.Data.At))
 		return answer(200, nil, ""), nil
 	}
-	const silent, at = 300, 20
+	const silent, at = 100, 8
 	inVirtualTime(t, engine.Options{Providers: []engine.Provider{(&source{}).provider()}, MaxDeliveries: at}, deliver, func(t *testing.T, e *engine.Engine) {
 		well := attach(t, e, "source", engine.DestinationSettings{URL: "http://well.test"})
 		callbacks := manyDestinations(t, e, silent, func(i int) string { return fmt.Sprintf("http://%d.test", i) },
@@ -88,7 +88,7 @@ func holdUpNoOther(t *testing.T, ill roundTrip) {
 			publish(t, e, c)
 		}
 		time.Sleep(15 * time.Second * (2*silent/at + 1)) // each has been asked
-		const events = 60
+		const events = 30
 		for range events {
 			at := must(json.Marshal(map[string]time.Time{"at": time.Now()}))(t)
 			if err := e.Publish(t.Context(), well.callback.ID, engine.NewEvent{Type: "x", Output: at}); err != nil {

@@ -37,7 +37,7 @@ func (y *tally) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 // and no further; then they are recorded, and none is made again.
 func TestDiskThatStallsBoundsWhatIsNotRecorded(t *testing.T) {
 	t.Parallel()
-	const events, inFlight, outcomes = 1000, 16, 2*128 + 128 // what the recorder keeps, and its batch
+	const events, inFlight, outcomes = 600, 16, 2*128 + 128 // what the recorder keeps, and its batch
 	y := &tally{made: make(map[string]int), many: make(chan struct{}), so: 2 * 128}
 	r := newReceiver(t, y.ServeHTTP)
 	path := filepath.Join(t.TempDir(), "callbacks.db")

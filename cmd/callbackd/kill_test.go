@@ -49,7 +49,7 @@ func TestKilledProcessLosesAndRepeatsNothing(t *testing.T) {
 	t.Parallel()
 	worlds, kills := 1, 5
 	if long() {
-		worlds, kills = 3, 75
+		worlds, kills = 3, 60
 	}
 	first := seed(t)
 	for i := range worlds {

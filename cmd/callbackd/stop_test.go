@@ -17,7 +17,7 @@ func TestSIGTERMUnderLoadDrainsAndExitsZero(t *testing.T) {
 	t.Parallel()
 	stops := 2
 	if long() {
-		stops = 25
+		stops = 15
 	}
 	w := newWorld(t, seed(t))
 	w.orderly = true
