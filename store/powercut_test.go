@@ -216,7 +216,7 @@ func TestPowerCut(t *testing.T) {
 		t.Fatal("there was a checkpoint: the log is not all that happened")
 	}
 	went := make(map[int]bool) // on, by commits
-	for i, c := range w.cuts(12) {
+	for i, c := range w.cuts(7) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "cut.db")
 		check(t, os.WriteFile(path, before, 0o600))
@@ -304,7 +304,7 @@ func TestPowerCutWhileTheSchemaChanges(t *testing.T) {
 			if w.commits(w.frames()) == 0 {
 				t.Fatal("the change of the schema is not in the log")
 			}
-			for _, c := range w.cuts(4) {
+			for _, c := range w.cuts(2) {
 				path := filepath.Join(t.TempDir(), "cut.db")
 				check(t, os.WriteFile(path, old, 0o600))
 				check(t, os.WriteFile(path+"-wal", c.wal, 0o600))
