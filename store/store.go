@@ -160,6 +160,7 @@ func writerDSN(o Options) string {
 		sync = "NORMAL"
 	}
 	return dsn(o.Path, url.Values{
+		"mode":          {"rw"}, // a file that was deleted is not made anew, empty
 		"_journal_mode": {"WAL"},
 		"_synchronous":  {sync},
 		"_busy_timeout": {"5000"},

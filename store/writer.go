@@ -30,6 +30,8 @@ type writer struct {
 	work chan *piece
 	done chan struct{} // closed when the loop has ended
 
+	health health
+
 	running bool         // the loop was started
 	mu      sync.RWMutex // held for reading while a piece is handed over
 	stopped bool
@@ -73,7 +75,7 @@ type tx struct {
 
 func newWriter(s *Store, pool *sql.DB) *writer {
 	pool.SetMaxOpenConns(1)
-	return &writer{s: s, pool: pool, work: make(chan *piece, maxBatch), done: make(chan struct{})}
+	return &writer{s: s, pool: pool, work: make(chan *piece, maxBatch), done: make(chan struct{}), health: health{log: s.log}}
 }
 
 // start connects and runs the loop; stop waits for it.
@@ -120,8 +122,11 @@ func (w *writer) connect() (err error) {
 	w.lastEvent, w.lastNotice = last.EventSeq, last.NotificationSeq
 	w.s.ids.follow(last.EventID)
 	w.s.ids.follow(last.NotificationID)
-	w.lastCreated, err = w.q.LastCreatedAt(ctx)
-	return err
+	if w.lastCreated, err = w.q.LastCreatedAt(ctx); err != nil {
+		return err
+	}
+	w.health.remember(w.s.path) // the reads have made the -wal
+	return nil
 }
 
 func (w *writer) disconnect() {
@@ -239,6 +244,10 @@ func (w *writer) runBatch(batch []*piece) {
 	if err != nil && len(ready) > 1 && !errors.Is(err, ErrUnavailable) {
 		err = w.tryBatch(ready, true)
 	}
+	if err == nil { // it is on the disk, but is that where somebody finds it?
+		err = w.health.look()
+	}
+	w.health.written(err)
 	for _, p := range ready {
 		if err != nil && p.err == nil {
 			p.err = err
@@ -250,6 +259,11 @@ func (w *writer) runBatch(batch []*piece) {
 // tryBatch returns an error if nothing was committed. With savepoints, a piece's own
 // failure is in the piece alone.
 func (w *writer) tryBatch(batch []*piece, savepoints bool) error {
+	if w.health.gone.Load() {
+		if err := w.health.look(); err != nil {
+			return err
+		}
+	}
 	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
 		return w.broken("begin", err)
 	}
@@ -323,12 +337,16 @@ func (w *writer) rollback(err error) error {
 }
 
 // broken is for a failure of the file rather than of a piece. The connection is made
-// anew, because nobody knows what state it is in.
+// anew, because nobody knows what state it is in; but not to other files than before. If that
+// fails, the next batch tries again.
 func (w *writer) broken(doing string, err error) error {
 	err = fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, err)
+	if gone := w.health.look(); gone != nil {
+		return gone
+	}
 	w.disconnect()
 	if failed := w.connect(); failed != nil {
-		w.s.log.Error("the store's connection is lost", "err", errors.Join(err, failed))
+		err = fmt.Errorf("%w (and connecting again: %w)", err, failed)
 	}
 	return err
 }

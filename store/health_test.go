@@ -1,0 +1,86 @@
+package store_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/callbackd/callbackd/store"
+)
+
+// What is written to a deleted file is lost, so nothing is accepted while the file, or what
+// was written to it last, is not where it was; when it is back, writing goes on.
+func TestDeletedFile(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"", "-wal"} {
+		t.Run("RefusesWritesUntilItIsBack/"+name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			file, away := f.path+name, filepath.Join(t.TempDir(), "away")
+			publish := func() error {
+				_, err := f.Publish(t.Context(), day, f.callback.ID, store.NewEvent{Type: "x", Output: json.RawMessage(`{}`)})
+				return err
+			}
+			refused := func(when string) {
+				t.Helper()
+				if err := publish(); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(store.Trouble(err), "deleted or replaced") {
+					t.Errorf("%s: %v", when, err)
+				}
+				if f.WriteError() == nil {
+					t.Errorf("%s: the store says that it can write", when)
+				}
+			}
+			check(t, publish())
+			check(t, os.Rename(file, away))
+			refused("deleted")
+			refused("deleted, again")
+			if _, err := f.Callback(t.Context(), f.callback.ID); err != nil {
+				t.Errorf("a read says %v", err)
+			}
+			check(t, os.WriteFile(file, nil, 0o600))
+			refused("replaced")
+			if info := must(os.Stat(file))(t); info.Size() != 0 {
+				t.Errorf("the file in its place was written to: %d bytes", info.Size())
+			}
+			check(t, os.Rename(away, file))
+			check(t, f.ProbeWrite(t.Context()))
+			check(t, publish())
+			check(t, f.WriteError())
+		})
+	}
+}
+
+// Between writes, a look tells it.
+func TestCheckFileFindsADeletedFile(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.CheckFile()
+	check(t, f.WriteError())
+	check(t, os.Remove(f.path))
+	f.CheckFile()
+	if f.WriteError() == nil {
+		t.Error("the store says that it can write")
+	}
+	if _, err := os.Stat(f.path); err == nil {
+		t.Error("the file was made anew")
+	}
+}
+
+// A piece that fails by its own fault says nothing of the file.
+func TestWriteErrorIsTheFilesAlone(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	mine := errors.New("mine")
+	if err := f.Write(t.Context(), func(*store.Tx) error { return mine }); !errors.Is(err, mine) {
+		t.Fatal(err)
+	}
+	check(t, f.WriteError())
+	if err := f.Write(t.Context(), func(*store.Tx) error { return store.ErrUnavailable }); err == nil || f.WriteError() == nil {
+		t.Error("a failure of the file is not noted")
+	}
+	check(t, f.ProbeWrite(t.Context()))
+	check(t, f.WriteError())
+}
