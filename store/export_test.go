@@ -156,3 +156,11 @@ func FormerKeyPath(path string, key []byte) string { return formerKeyPath(path, 
 
 // Reseal is the commit of a change of the key alone.
 func (s *Store) Reseal(ctx context.Context, key []byte) error { return s.reseal(ctx, key) }
+
+// DueQueries are the statements that find due times to be moved, with their arguments' number.
+func DueQueries() (texts []string) {
+	for _, t := range dueTables {
+		texts = append(texts, t.following(true), t.following(false))
+	}
+	return texts
+}
