@@ -268,7 +268,7 @@ func (d *deliverer) attempt(n store.Delivery) (answered bool) {
 		n = found[0]
 	}
 	number := n.AttemptCount + 1
-	started, clock := d.e.now(), time.Now()
+	started, began := d.e.now(), time.Now()
 	ctx, cancel := context.WithTimeout(d.work, p.Timeout)
 	var r result
 	if isFunction(p.URL) {
@@ -281,13 +281,14 @@ func (d *deliverer) attempt(n store.Delivery) (answered bool) {
 		d.putBack(n) // a shutdown of ours is no attempt
 		return true
 	}
-	o := store.Outcome{Seq: n.Seq, EventSeq: n.EventSeq, Attempt: Attempt{Number: number, Failure: r.failure, Response: r.response, StartedAt: started, Duration: time.Since(clock)}}
+	o := store.Outcome{Seq: n.Seq, EventSeq: n.EventSeq, Attempt: Attempt{Number: number, Failure: r.failure, Response: r.response, StartedAt: started, Duration: time.Since(began)}}
+	now, moved := d.e.clock.read()
 	if r.failure != nil {
 		if delay, ok := nextAttempt(p.Retry, number, r, d.e.options.Random()); ok {
-			o.NextAttemptAt = d.e.now().Add(delay)
+			o.NextAttemptAt = now.Add(delay)
 		}
 	}
-	out := recorded{delivery: n, outcome: o}
+	out := recorded{delivery: n, outcome: o, moved: moved}
 	out.delivery.Output = nil // it has done its work
 	if r.gone {
 		out.gone = p // what follows is decided, and logged, once that is known to be so still
@@ -351,15 +352,18 @@ func (d *deliverer) refresh() {
 }
 
 // putBack lets go of a notification that was not attempted; it is open in the table.
-func (d *deliverer) putBack(n store.Delivery) { d.settle(n.DestinationSeq, n.Seq, d.e.now()) }
+func (d *deliverer) putBack(n store.Delivery) { d.release(n, 0) }
 
 // postpone is putBack, for when the store could not be read.
-func (d *deliverer) postpone(n store.Delivery) {
-	d.settle(n.DestinationSeq, n.Seq, d.e.now().Add(storeRetry))
+func (d *deliverer) postpone(n store.Delivery) { d.release(n, storeRetry) }
+
+// release lets go of a notification, which is due again after a while.
+func (d *deliverer) release(n store.Delivery, after time.Duration) {
+	d.e.clock.plan(func() { d.settle(n.DestinationSeq, n.Seq, d.e.now().Add(after)) })
 }
 
 // settle lets go of a notification whose outcome is in the table; next is when it is due
-// again, zero: never.
+// again, zero: never. It is called within plan.
 func (d *deliverer) settle(destination, seq int64, next time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -373,6 +377,15 @@ func (d *deliverer) settle(destination, seq int64, next time.Time) {
 	}
 	l.lookAt(next)
 	d.after(l)
+}
+
+// shift moves along with a clock that was set. d.mu is held.
+func (d *deliverer) shift(by time.Duration) {
+	for _, l := range d.lanes {
+		if !l.due.IsZero() {
+			l.due = l.due.Add(by) // all of them: their order in the heap stays
+		}
+	}
 }
 
 // after puts a lane where it belongs once something about it has changed. d.mu is held.

@@ -45,6 +45,7 @@ type Engine struct {
 	options    Options
 	log        *slog.Logger
 	keys       keyRing
+	clock      *clock
 
 	poller    *poller
 	deliverer *deliverer
@@ -54,6 +55,7 @@ type Engine struct {
 	state      lifeState
 	cutShort   bool // a Stop did not wait for work in flight
 	cancelWork context.CancelFunc
+	unfollow   func()        // ends the comparison of the clocks
 	stopped    chan struct{} // closed when everything has stopped
 }
 
@@ -64,7 +66,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{providers: make(map[string]*declared), options: o, log: o.Logger, stopped: make(chan struct{})}
+	e := &Engine{providers: make(map[string]*declared), options: o, log: o.Logger, clock: newClock(o.Now), stopped: make(chan struct{})}
 	e.deliveries, e.polls = o.clients()
 	var rows []store.ProviderDeclaration
 	for _, p := range o.Providers {
@@ -99,4 +101,4 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	return e, nil
 }
 
-func (e *Engine) now() time.Time { return e.options.Now() }
+func (e *Engine) now() time.Time { return e.clock.now() }

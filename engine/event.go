@@ -94,17 +94,23 @@ func (e *Engine) publish(ctx context.Context, callbackID string, events ...NewEv
 	for i, n := range events {
 		rows[i] = store.NewEvent{Type: n.Type, SourceID: n.SourceID, Input: nullable(n.Input), Output: compact(n.Output)}
 	}
-	published, err := e.store.Publish(ctx, e.now(), callbackID, rows...)
+	stored := make([]Event, len(events))
+	var err error
+	e.clock.plan(func() {
+		var published []store.Published
+		if published, err = e.store.Publish(ctx, e.now(), callbackID, rows...); err != nil {
+			return
+		}
+		var deliveries []store.Delivery
+		for i, p := range published {
+			stored[i] = p.Event
+			deliveries = append(deliveries, p.Deliveries...)
+		}
+		e.deliverer.offer(deliveries)
+	})
 	if err != nil {
 		return nil, wrap(err)
 	}
-	stored := make([]Event, len(published))
-	var deliveries []store.Delivery
-	for i, p := range published {
-		stored[i] = p.Event
-		deliveries = append(deliveries, p.Deliveries...)
-	}
-	e.deliverer.offer(deliveries)
 	return stored, nil
 }
 

@@ -32,6 +32,9 @@ func (e *Engine) Start(ctx context.Context) error {
 		return errors.New("engine: it was started before; open a new one")
 	}
 	// Work outlives the caller's context; Stop ends it.
+	if err := e.openClock(ctx); err != nil {
+		return wrap(err)
+	}
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.deliverer.start(ctx, work); err != nil {
 		cancel()
@@ -39,6 +42,11 @@ func (e *Engine) Start(ctx context.Context) error {
 	}
 	e.poller.start(work)
 	e.remover.start(work)
+	e.clock.agree(0, true)
+	following, unfollow := context.WithCancel(work)
+	followed := make(chan struct{})
+	go func() { defer close(followed); e.follow(following) }() // awaited by unfollow
+	e.unfollow = func() { unfollow(); <-followed }
 	e.state, e.cancelWork = lifeRunning, cancel
 	return nil
 }
@@ -59,6 +67,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 		go func() { // awaited below, unless foreign code hangs
 			defer close(e.stopped)
 			defer e.cancelWork()
+			defer e.unfollow()
 			// What polls in flight still find stays in the table. Outcomes come last.
 			e.deliverer.halt()
 			e.remover.stop()

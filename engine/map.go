@@ -162,20 +162,32 @@ func (p *poller) planMappingAt(at time.Time) {
 
 // mapAgain maps the inputs that are due for it.
 func (p *poller) mapAgain(loop, work context.Context) {
-	retryAt := time.Time{}
+	soon := false // the store could not be read or written
 	defer func() {
 		p.mu.Lock()
 		p.mapping = false
 		p.mu.Unlock()
-		p.planMappingAt(retryAt)
+		p.e.clock.plan(func() {
+			next, err := time.Time{}, error(nil)
+			switch {
+			case p.held():
+				next = p.e.now() // once the file can be trusted
+			case !soon:
+				next, err = p.e.store.NextMapping(loop)
+			}
+			if soon || err != nil {
+				next = p.e.now().Add(storeRetry)
+			}
+			p.planMappingAt(next)
+		})
 	}()
 	p.mu.Lock()
 	p.mapAt = time.Time{}
 	p.mu.Unlock()
-	for loop.Err() == nil {
+	for loop.Err() == nil && !p.held() {
 		due, err := p.e.store.DueMappings(loop, p.e.now(), mapBatch)
 		if err != nil {
-			retryAt = p.e.now().Add(storeRetry)
+			soon = true
 			p.e.log.ErrorContext(loop, "inputs to be mapped again could not be read", keyError, err)
 			return
 		}
@@ -192,19 +204,10 @@ func (p *poller) mapAgain(loop, work context.Context) {
 			})
 		}
 		group.Wait()
-		if failed.Load() {
-			retryAt = p.e.now().Add(storeRetry)
+		if soon = failed.Load(); soon || len(due) < mapBatch {
 			return
 		}
-		if len(due) < mapBatch {
-			break
-		}
 	}
-	next, err := p.e.store.NextMapping(loop)
-	if err != nil {
-		next = p.e.now().Add(storeRetry)
-	}
-	retryAt = next
 }
 
 // mapOrPostpone tells whether the event is out of the way: one that cannot even be tried
@@ -214,9 +217,15 @@ func (p *poller) mapOrPostpone(ctx context.Context, m store.Mapping) bool {
 	if err == nil {
 		return true
 	}
-	until := p.e.now().Add(mapDelays[len(mapDelays)-1])
-	p.e.log.ErrorContext(ctx, "an input could not be mapped again", keyError, err, keyNext, until)
-	return p.e.store.PostponeMapping(context.WithoutCancel(ctx), m.EventSeq, until) == nil
+	postponed := false
+	p.e.clock.plan(func() {
+		until := p.e.now().Add(mapDelays[len(mapDelays)-1])
+		p.e.log.ErrorContext(ctx, "an input could not be mapped again", keyError, err, keyNext, until)
+		if postponed = p.e.store.PostponeMapping(context.WithoutCancel(ctx), m.EventSeq, until) == nil; postponed {
+			p.e.clock.wrote("event", m.EventSeq)
+		}
+	})
+	return postponed
 }
 
 func (p *poller) mapEvent(ctx context.Context, m store.Mapping) error {
@@ -235,7 +244,18 @@ func (p *poller) mapEvent(ctx context.Context, m store.Mapping) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	deliveries, err := p.e.store.RecordMapping(context.WithoutCancel(ctx), p.e.now(), t, m, item)
+	p.e.clock.plan(func() {
+		now := p.e.now()
+		if !item.NextMapAt.IsZero() {
+			item.NextMapAt = now.Add(mapDelays[m.Attempts])
+		}
+		var deliveries []store.Delivery
+		if deliveries, err = p.e.store.RecordMapping(context.WithoutCancel(ctx), now, t, m, item); err != nil {
+			return
+		}
+		p.e.clock.wrote("event", m.EventSeq)
+		p.e.deliverer.offer(deliveries)
+	})
 	if err != nil {
 		return err
 	}
@@ -246,6 +266,5 @@ func (p *poller) mapEvent(ctx context.Context, m store.Mapping) error {
 		}
 		log.LogAttrs(ctx, slog.LevelWarn, "an input still cannot be mapped", attrs...)
 	}
-	p.e.deliverer.offer(deliveries)
 	return nil
 }

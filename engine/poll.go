@@ -36,7 +36,8 @@ type poller struct {
 // readAhead is a trigger that is due, as it was at a time.
 type readAhead struct {
 	store.PollTarget
-	at time.Time
+	at    time.Time
+	moved time.Duration // by how much the clock was set then
 }
 
 const (
@@ -68,7 +69,7 @@ func (p *poller) start(work context.Context) {
 			case <-loop.Done():
 				return
 			case <-p.woken:
-				p.tick(loop, work)
+				p.e.clock.plan(func() { p.tick(loop, work) })
 			}
 		}
 	})
@@ -89,10 +90,16 @@ func (p *poller) stop() {
 	p.wg.Wait()
 }
 
-// tick reads what is due and starts it. loop ends the reading of what is due, work the polls.
+// tick reads what is due and starts it, unless it could not be trusted or recorded. loop ends
+// the reading of what is due, work the polls.
 func (p *poller) tick(loop, work context.Context) {
-	now := p.e.now()
+	if p.held() {
+		return
+	}
+	now, moved := p.e.clock.read()
 	p.mu.Lock()
+	for p.startNext(loop, work) { // what had to wait until now
+	}
 	mapNow := !p.mapping && !p.mapAt.IsZero() && !p.mapAt.After(now)
 	p.mapping = p.mapping || mapNow
 	inHand, enough := len(p.inHand), len(p.queue) >= p.e.options.MaxPolls
@@ -121,9 +128,20 @@ func (p *poller) tick(loop, work context.Context) {
 	p.more = len(due) == limit
 	for _, t := range targets {
 		p.inHand[t.Seq] = true
-		p.queue = append(p.queue, readAhead{t, now})
+		p.queue = append(p.queue, readAhead{t, now, moved})
 	}
 	for p.startNext(loop, work) {
+	}
+}
+
+// held tells whether polls wait: while due times are being moved, and while the store cannot
+// write, because what a source would give could not be kept.
+func (p *poller) held() bool { return p.e.clock.moving.Load() || p.e.store.WriteError() != nil }
+
+// shift moves along with a clock that was set. p.mu is held.
+func (p *poller) shift(by time.Duration) {
+	if !p.mapAt.IsZero() {
+		p.mapAt = p.mapAt.Add(by)
 	}
 }
 
@@ -136,7 +154,7 @@ func (p *poller) unknown(due []int64) []int64 {
 
 // startNext starts the next poll, if there is one and room for it. p.mu is held.
 func (p *poller) startNext(loop, work context.Context) bool {
-	if len(p.queue) == 0 || p.running >= p.e.options.MaxPolls || loop.Err() != nil {
+	if len(p.queue) == 0 || p.running >= p.e.options.MaxPolls || loop.Err() != nil || p.held() {
 		return false
 	}
 	t := p.queue[0]
@@ -151,13 +169,17 @@ func (p *poller) startNext(loop, work context.Context) bool {
 // the store, work the poll.
 func (p *poller) run(loop, work context.Context, t readAhead) {
 	var err error
-	if t.Partial || p.e.now().Sub(t.at) > maxAhead {
-		t.PollTarget, err = p.e.store.PollTarget(work, t.Seq)
-	}
+	p.e.clock.plan(func() {
+		now, moved := p.e.clock.read()
+		if age := now.Sub(t.at); t.Partial || t.moved != moved || age > maxAhead || age < 0 {
+			t.at, t.moved = now, moved
+			t.PollTarget, err = p.e.store.PollTarget(work, t.Seq)
+		}
+	})
 	if err != nil && work.Err() == nil {
 		p.e.log.ErrorContext(work, "a trigger could not be read", keyTrigger, t.ID, keyError, err)
 	}
-	if (err != nil || !p.poll(work, t.PollTarget)) && work.Err() == nil {
+	if (err != nil || !p.poll(work, t)) && work.Err() == nil {
 		// The store could not take it: the trigger is due still, but asking its source again at
 		// once would help nobody.
 		select {
@@ -182,15 +204,17 @@ const lateGrace = 5 * time.Second
 const storeRetry = 5 * time.Second
 
 // poll tells whether its outcome is in the store, or there was none to be.
-func (p *poller) poll(ctx context.Context, t store.PollTarget) (recorded bool) {
-	now := p.e.now()
-	if t.DueAt.IsZero() || t.DueAt.After(now) {
+func (p *poller) poll(ctx context.Context, t readAhead) (recorded bool) {
+	now, moved := p.e.clock.read()
+	if t.DueAt.IsZero() || t.DueAt.Add(moved-t.moved).After(now) {
 		return true // it was polled, or detached, between being found due and being read
 	}
+	t.DueAt, t.moved = t.DueAt.Add(moved-t.moved), moved
 	log := p.e.log.With(keyProvider, t.ProviderIdentifier, keyTrigger, t.ID, keyInstance, t.InstanceID, keyCallback, t.CallbackID)
+	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, p.e.options.PollTimeout)
 	defer cancel()
-	trigger, source, err := p.e.source(t, now, log)
+	trigger, source, err := p.e.source(t.PollTarget, now, log)
 	var found PollResult
 	if err == nil {
 		warned := make(chan struct{})
@@ -219,18 +243,32 @@ func (p *poller) poll(ctx context.Context, t store.PollTarget) (recorded bool) {
 	if t.SkipBaseline {
 		items = mappedOnly(ctx, log, items)
 	}
-	done := p.e.now()
-	record := store.Poll{At: now, NextPollAt: nextPoll(t.DueAt, done, t.Interval, p.e.options.Random()), State: found.State, Items: items, Problem: problem}
-	// What a source gave is worth keeping although we are being stopped.
-	out, err := p.e.store.RecordPoll(context.WithoutCancel(ctx), t, record)
+	var record store.Poll
+	var out store.PollRecord
+	took := time.Since(began)
+	p.e.clock.plan(func() {
+		done, moved := p.e.clock.read()
+		since := moved - t.moved // by how much the clock was set meanwhile
+		record = store.Poll{At: now.Add(since), NextPollAt: nextPoll(t.DueAt.Add(since), done, t.Interval, p.e.options.Random()), State: found.State, Items: items, Problem: problem}
+		for i := range items {
+			if !items[i].NextMapAt.IsZero() {
+				items[i].NextMapAt = done.Add(mapDelays[0])
+			}
+		}
+		// What a source gave is worth keeping although we are being stopped.
+		if out, err = p.e.store.RecordPoll(context.WithoutCancel(ctx), t.PollTarget, record); err != nil {
+			return
+		}
+		p.e.clock.wrote("instance_trigger", t.Seq)
+		p.e.deliverer.offer(out.Deliveries)
+		p.planMapping(items)
+	})
 	if err != nil {
 		log.ErrorContext(ctx, "a poll could not be recorded, its source will be asked again", keyError, err)
 		return false
 	}
-	p.e.deliverer.offer(out.Deliveries)
-	p.planMapping(items)
 	level := slog.LevelDebug
-	attrs := []slog.Attr{slog.Int("inputs", len(found.Inputs)), slog.Int("events", out.Events), slog.Duration(keyDuration, done.Sub(now)), slog.Time(keyNext, record.NextPollAt)}
+	attrs := []slog.Attr{slog.Int("inputs", len(found.Inputs)), slog.Int("events", out.Events), slog.Duration(keyDuration, took), slog.Time(keyNext, record.NextPollAt)}
 	if out.Events > 0 {
 		level = slog.LevelInfo
 		if problem != nil { // of inputs that are stored already, it was said before
@@ -249,12 +287,21 @@ func (p *poller) poll(ctx context.Context, t store.PollTarget) (recorded bool) {
 	return true
 }
 
-func (p *poller) failed(ctx context.Context, log *slog.Logger, t store.PollTarget, s Source, at time.Time, err error) (recorded bool) {
-	f := store.PollFailure{At: at, Failure: Failure{Code: pollErrorCode(err), Message: shorten(redact(err.Error(), s.Auth))}}
-	if !IsPermanent(err) {
-		asked, _ := RetryAfterOf(err)
-		f.NextPollAt = nextPollAfterFailure(p.e.now(), t.Interval, t.ConsecutiveFailures+1, asked, p.e.options.Random())
-	}
+// failed records that a poll, which began at a time, failed.
+func (p *poller) failed(ctx context.Context, log *slog.Logger, t readAhead, s Source, at time.Time, err error) (recorded bool) {
+	f := store.PollFailure{Failure: Failure{Code: pollErrorCode(err), Message: shorten(redact(err.Error(), s.Auth))}}
+	var unrecorded error
+	p.e.clock.plan(func() {
+		now, moved := p.e.clock.read()
+		f.At = at.Add(moved - t.moved)
+		if !IsPermanent(err) {
+			asked, _ := RetryAfterOf(err)
+			f.NextPollAt = nextPollAfterFailure(now, t.Interval, t.ConsecutiveFailures+1, asked, p.e.options.Random())
+		}
+		if unrecorded = p.e.store.RecordPollFailure(context.WithoutCancel(ctx), t.PollTarget, f); unrecorded == nil {
+			p.e.clock.wrote("instance_trigger", t.Seq)
+		}
+	})
 	text, attrs := "poll failed, will be tried again", []slog.Attr{slog.String(keyErrorCode, f.Failure.Code), slog.String(keyError, f.Failure.Message), slog.Int("consecutive_failures", t.ConsecutiveFailures+1)}
 	if f.NextPollAt.IsZero() {
 		text = "poll failed for good, the trigger is paused"
@@ -262,8 +309,8 @@ func (p *poller) failed(ctx context.Context, log *slog.Logger, t store.PollTarge
 		attrs = append(attrs, slog.Time(keyNext, f.NextPollAt))
 	}
 	log.LogAttrs(ctx, slog.LevelWarn, text, attrs...)
-	if err := p.e.store.RecordPollFailure(context.WithoutCancel(ctx), t, f); err != nil {
-		log.ErrorContext(ctx, "a failed poll could not be recorded", keyError, err)
+	if unrecorded != nil {
+		log.ErrorContext(ctx, "a failed poll could not be recorded", keyError, unrecorded)
 		return false
 	}
 	return true

@@ -49,14 +49,14 @@ func TestWhatIsReadAheadIsNotPolledWhenItIsOld(t *testing.T) {
 		return found
 	}
 	p := e.poller
-	p.run(ctx, ctx, readAhead{targets()[0], now})
+	p.run(ctx, ctx, readAhead{targets()[0], now, 0})
 	if polls != 1 || seen != nil {
 		t.Fatalf("%d polls, state %s", polls, seen)
 	}
 	_, err = e.UpdateCallback(ctx, callback.ID, UpdateCallback{PollIntervalOverride: new(time.Second)})
 	must(err)
-	e.options.Now = func() time.Time { return now.Add(time.Hour) }
-	ahead := readAhead{targets()[0], e.now()}
+	e.clock.wall = func() time.Time { return now.Add(time.Hour) }
+	ahead := readAhead{targets()[0], e.now(), 0}
 	if !ahead.Partial || ahead.State != nil {
 		t.Errorf("a state of %d bytes waits in memory", len(ahead.State))
 	}
@@ -64,8 +64,8 @@ func TestWhatIsReadAheadIsNotPolledWhenItIsOld(t *testing.T) {
 	if polls != 2 || string(seen) != string(large) {
 		t.Fatalf("%d polls, state of %d bytes", polls, len(seen))
 	}
-	e.options.Now = func() time.Time { return now.Add(2 * time.Hour) }
-	ahead = readAhead{targets()[0], e.now().Add(-2 * maxAhead)}
+	e.clock.wall = func() time.Time { return now.Add(2 * time.Hour) }
+	ahead = readAhead{targets()[0], e.now().Add(-2 * maxAhead), 0}
 	ahead.Partial = false
 	_, err = e.DetachInstance(ctx, callback.ID, instance.ID)
 	must(err)

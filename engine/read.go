@@ -24,9 +24,9 @@ func (d *deliverer) read(ctx context.Context) {
 		case <-d.woken:
 		case <-timer.C:
 		}
-		if time.Since(reconciled) >= reconcileEvery {
+		if time.Since(reconciled) >= reconcileEvery && !d.e.clock.moving.Load() {
 			reconciled = time.Now()
-			d.reconcile(ctx)
+			d.e.clock.plan(func() { d.reconcile(ctx) })
 		}
 		for ctx.Err() == nil {
 			l, wait := d.next()
@@ -50,8 +50,8 @@ const reconcileEvery = time.Minute
 func (d *deliverer) next() (*lane, time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.due) == 0 {
-		return nil, idleWait
+	if len(d.due) == 0 || d.e.clock.moving.Load() {
+		return nil, idleWait // it is woken once due times have been moved
 	}
 	if wait := d.due[0].due.Sub(d.e.now()); wait > 0 {
 		return nil, min(wait, idleWait)
@@ -64,35 +64,56 @@ func (d *deliverer) next() (*lane, time.Duration) {
 
 // readLane reads one lane's part of the table.
 func (d *deliverer) readLane(ctx context.Context, l *lane) {
-	var found []store.Delivery
-	var again time.Time
 	p, err := d.endpoint(l.destination)
-	switch {
-	case err != nil:
-	case p.Status == "active":
-		d.mu.Lock()
-		l.ended = false
-		limit := len(l.inHand) + max(1, l.room()-len(l.queue))
-		d.mu.Unlock()
-		found, again, err = d.fetch(ctx, l, limit)
-	default:
-		d.mu.Lock()
-		l.end()
-		busy := len(l.inHand) > 0
-		d.mu.Unlock()
-		if busy {
-			again = d.e.now() // once what is in flight has been recorded
-		} else {
-			again, err = d.fail(ctx, l)
+	if err == nil && p.Status != "active" {
+		var again bool
+		again, err = d.endOpen(ctx, l)
+		if err == nil {
+			d.e.clock.plan(func() {
+				next := time.Time{}
+				if again {
+					next = d.e.now()
+				}
+				d.takeIn(l, nil, next)
+			})
+			return
 		}
 	}
-	if err != nil {
-		again = d.e.now().Add(storeRetry)
-		if ctx.Err() == nil {
-			d.e.log.ErrorContext(ctx, "open notifications could not be read", keyError, err)
+	d.e.clock.plan(func() {
+		var found []store.Delivery
+		var again time.Time
+		switch {
+		case err != nil:
+		case d.e.clock.moving.Load():
+			again = d.e.now() // once the file has what is due
+		default:
+			d.mu.Lock()
+			l.ended = false
+			limit := len(l.inHand) + max(1, l.room()-len(l.queue))
+			d.mu.Unlock()
+			found, again, err = d.fetch(ctx, l, limit)
 		}
+		if err != nil {
+			again = d.e.now().Add(storeRetry)
+			if ctx.Err() == nil {
+				d.e.log.ErrorContext(ctx, "open notifications could not be read", keyError, err)
+			}
+		}
+		d.takeIn(l, found, again)
+	})
+}
+
+// endOpen fails what is open of a destination that takes nothing more, once what is in flight
+// has been recorded. It tells whether to look again.
+func (d *deliverer) endOpen(ctx context.Context, l *lane) (again bool, err error) {
+	d.mu.Lock()
+	l.end()
+	busy := len(l.inHand) > 0
+	d.mu.Unlock()
+	if busy {
+		return true, nil
 	}
-	d.takeIn(l, found, again)
+	return d.fail(ctx, l)
 }
 
 // takeIn takes in hand what was read, and ends the reading.
@@ -155,7 +176,7 @@ func (d *deliverer) fetch(ctx context.Context, l *lane, limit int) (found []stor
 
 // fail ends the open notifications of a destination that takes nothing more. If it is active
 // again by now, they are to be delivered instead, at once.
-func (d *deliverer) fail(ctx context.Context, l *lane) (again time.Time, err error) {
+func (d *deliverer) fail(ctx context.Context, l *lane) (again bool, err error) {
 	for ctx.Err() == nil {
 		ended, active, err := d.e.store.FailNotifications(ctx, d.e.now(), l.destination, endBatch)
 		if err != nil {
@@ -168,7 +189,7 @@ func (d *deliverer) fail(ctx context.Context, l *lane) (again time.Time, err err
 		if active {
 			delete(d.endpoints, l.destination)
 			d.changes++
-			again = d.e.now()
+			again = true
 		}
 		d.mu.Unlock()
 		if len(ended) < endBatch {

@@ -10,8 +10,13 @@ import (
 	"github.com/callbackd/callbackd/store"
 )
 
-// recordBatch is how many outcomes go into one write.
-const recordBatch = 128
+const (
+	// recordBatch is how many outcomes go into one write.
+	recordBatch = 128
+	// maxUnrecorded is how many outcomes wait in memory to be recorded, besides those of the
+	// attempts that wait with them. Each may have a response of 24 KiB.
+	maxUnrecorded = 1024
+)
 
 // recorder writes outcomes, as many at a time as there are. A notification stays in hand
 // until its outcome is in the table. While the store cannot write, outcomes wait, and once
@@ -27,11 +32,12 @@ type recorder struct {
 type recorded struct {
 	delivery store.Delivery
 	outcome  store.Outcome
-	gone     *endpoint // the destination, as it was, if it answered 410
+	gone     *endpoint     // the destination, as it was, if it answered 410
+	moved    time.Duration // by how much the clock was set when the outcome's next attempt was planned
 }
 
 func newRecorder(e *Engine, d *deliverer) *recorder {
-	return &recorder{e: e, d: d, outcomes: make(chan recorded, 2*recordBatch)}
+	return &recorder{e: e, d: d, outcomes: make(chan recorded, maxUnrecorded)}
 }
 
 // start begins to record. work is only a hint that we are stopping: outcomes are recorded
@@ -70,22 +76,48 @@ func (r *recorder) loop(work context.Context) {
 // write stores a batch and lets its notifications go.
 func (r *recorder) write(work context.Context, batch []recorded) {
 	ctx := context.WithoutCancel(work)
-	outcomes := make([]store.Outcome, len(batch))
 	for i := range batch {
 		if batch[i].gone != nil {
 			r.disable(work, &batch[i])
 		}
-		outcomes[i] = batch[i].outcome
 	}
-	stored := r.retry(work, func() error { return r.e.store.RecordOutcomes(ctx, r.e.now(), outcomes) })
-	for _, b := range batch {
-		next := b.outcome.NextAttemptAt
-		// Should one of them be what the store refuses, the others need not suffer.
-		if !stored && !r.retry(work, func() error { return r.e.store.RecordOutcomes(ctx, r.e.now(), []store.Outcome{b.outcome}) }) {
-			next = r.e.now().Add(storeRetry)
+	if r.retry(work, func() error { return r.commit(ctx, batch) }) {
+		return
+	}
+	for i := range batch { // should one of them be what the store refuses, the others need not suffer
+		one := batch[i : i+1]
+		if !r.retry(work, func() error { return r.commit(ctx, one) }) {
+			r.d.postpone(one[0].delivery)
 		}
-		r.d.settle(b.delivery.DestinationSeq, b.outcome.Seq, next)
 	}
+}
+
+// commit stores outcomes and, once they are stored, lets their notifications go.
+func (r *recorder) commit(ctx context.Context, batch []recorded) (err error) {
+	r.e.clock.plan(func() {
+		now, moved := r.e.clock.read()
+		outcomes := make([]store.Outcome, len(batch))
+		for i := range batch {
+			if b := &batch[i]; b.moved != moved { // the clock was set since
+				if !b.outcome.NextAttemptAt.IsZero() {
+					b.outcome.NextAttemptAt = b.outcome.NextAttemptAt.Add(moved - b.moved)
+				}
+				b.moved = moved
+			}
+			outcomes[i] = batch[i].outcome
+		}
+		if err = r.e.store.RecordOutcomes(ctx, now, outcomes); err != nil {
+			return
+		}
+		for i := range batch {
+			o := &outcomes[i]
+			if !o.NextAttemptAt.IsZero() {
+				r.e.clock.wrote("notification", o.Seq)
+			}
+			r.d.settle(batch[i].delivery.DestinationSeq, o.Seq, o.NextAttemptAt)
+		}
+	})
+	return err
 }
 
 // disable ends a destination that answered 410. If its URL was changed meanwhile, it was
@@ -102,7 +134,9 @@ func (r *recorder) disable(work context.Context, b *recorded) {
 	case !done: // whoever asks it next is told the same
 	case now.Status == "active":
 		if b.outcome.Attempt.Number < b.gone.Retry.MaxAttempts {
-			b.outcome.NextAttemptAt = r.e.now().Add(minRetryDelay)
+			var at time.Time
+			at, b.moved = r.e.clock.read()
+			b.outcome.NextAttemptAt = at.Add(minRetryDelay)
 		}
 	default:
 		if now.Status == "disabled" {

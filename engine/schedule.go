@@ -11,18 +11,26 @@ const (
 
 // nextPoll is when a trigger that was due at due, and has been polled, is due again, in
 // whole seconds: ticks come just after a whole second, so none is missed by a hair. Counting
-// from due and not from now keeps the interval true although polls start late; what was
-// missed is not made up for. Jitter keeps triggers that were attached together from staying
-// together. random is in [0, 1).
+// from due and not from now keeps the interval true although polls start late, and triggers
+// spread out although all of them were late: what was missed is not made up for, but the next
+// poll comes when it would have come. Jitter keeps triggers that were attached together from
+// staying together. random is in [0, 1).
 func nextPoll(due, now time.Time, interval time.Duration, random float64) time.Time {
+	jittered := interval
 	if interval >= minJitteredPoll {
-		interval += time.Duration(float64(interval) * pollJitter * (2*random - 1))
+		jittered += time.Duration(float64(interval) * pollJitter * (2*random - 1))
 	}
-	// A due time far from now means that the process, or the clock, was elsewhere.
-	if next := due.Add(interval).Truncate(time.Second); next.After(now) && next.Sub(now) <= 2*interval {
-		return next
+	if late := now.Sub(due); late > 0 {
+		due = due.Add(late / interval * interval)
 	}
-	return now.Add(interval).Truncate(time.Second)
+	next := due.Add(jittered).Truncate(time.Second)
+	if !next.After(now) {
+		next = next.Add(interval)
+	}
+	if next.Sub(now) > 2*interval { // due was far ahead: the clock was elsewhere then
+		next = now.Add(jittered).Truncate(time.Second)
+	}
+	return next
 }
 
 // nextPollAfterFailure is when a trigger whose poll failed is tried again: after the interval,
