@@ -51,7 +51,8 @@ type Options struct {
 
 	// Logger is told what happens, one wide record per poll and per attempt; nil: silent.
 	Logger *slog.Logger
-	// Now is the clock; nil: time.Now. Timers follow the real one.
+	// Now is the wall clock; nil: time.Now. Timers follow the real one. While the engine runs, a
+	// jump of Now by more than 3 s is taken for a clock that was set: what is planned moves along.
 	Now func() time.Time
 	// Random jitters polls and retries, with numbers in [0, 1); nil: math/rand.
 	Random func() float64
