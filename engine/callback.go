@@ -78,7 +78,7 @@ func (e *Engine) CreateCallback(ctx context.Context, n NewCallback) (Callback, e
 	}
 	n.Metadata = nullable(n.Metadata)
 	created, err := e.store.CreateCallback(ctx, e.now(), n.DeploymentID, store.CallbackSettings{Details: n.Details, PollIntervalOverride: n.PollIntervalOverride, Retention: n.Retention}, sets)
-	return created, wrap(err)
+	return e.shown(created, err)
 }
 
 // refuseCallback is the error of an input with fields that are wrong. What its sets refer
@@ -133,26 +133,29 @@ func (e *Engine) UpdateCallback(ctx context.Context, id string, u UpdateCallback
 		set(&s.PollIntervalOverride, u.PollIntervalOverride)
 		set(&s.Retention, u.Retention)
 	})
-	return changed, wrap(err)
+	return e.shown(changed, err)
 }
 
 // ArchiveCallback ends a callback: it is polled no longer and takes no events. What it has
 // accepted is still delivered.
 func (e *Engine) ArchiveCallback(ctx context.Context, id string) (Callback, error) {
 	c, err := e.store.ArchiveCallback(ctx, e.now(), id)
-	return c, wrap(err)
+	return e.shown(c, err)
 }
 
 // ListCallbacks lists callbacks.
 func (e *Engine) ListCallbacks(ctx context.Context, f CallbackFilter, p Page) (List[Callback], error) {
 	l, err := e.store.ListCallbacks(ctx, f, p)
+	for i := range l.Items {
+		e.failing.showAll(l.Items[i].Destinations)
+	}
 	return l, wrap(err)
 }
 
 // Callback finds a callback, archived or not.
 func (e *Engine) Callback(ctx context.Context, id string) (Callback, error) {
 	c, err := e.store.Callback(ctx, id)
-	return c, wrap(err)
+	return e.shown(c, err)
 }
 
 // NewInstance is an instance to be attached.
@@ -183,24 +186,27 @@ func (e *Engine) AttachInstance(ctx context.Context, callbackID string, n NewIns
 	if err == nil {
 		e.poller.wake()
 	}
-	return i, wrap(err)
+	return e.shownInstance(i, err)
 }
 
 // DetachInstance stops an instance. Attaching the same pair again revives it with its poll
 // state.
 func (e *Engine) DetachInstance(ctx context.Context, callbackID, id string) (Instance, error) {
 	i, err := e.store.DetachInstance(ctx, e.now(), callbackID, id)
-	return i, wrap(err)
+	return e.shownInstance(i, err)
 }
 
 // ListInstances lists a callback's instances.
 func (e *Engine) ListInstances(ctx context.Context, callbackID string, f InstanceFilter, p Page) (List[Instance], error) {
 	l, err := e.store.ListInstances(ctx, callbackID, f, p)
+	for i := range l.Items {
+		e.stuck.show(&l.Items[i])
+	}
 	return l, wrap(err)
 }
 
 // Instance finds one of a callback's instances, attached or not.
 func (e *Engine) Instance(ctx context.Context, callbackID, id string) (Instance, error) {
 	i, err := e.store.Instance(ctx, callbackID, id)
-	return i, wrap(err)
+	return e.shownInstance(i, err)
 }

@@ -18,6 +18,7 @@ type deliverer struct {
 	e        *Engine
 	recorder *recorder
 
+	looked  heartbeat     // for what is due
 	woken   chan struct{} // the reader is to look at its lanes
 	work    context.Context
 	cancel  context.CancelFunc // ends the reader
@@ -73,6 +74,7 @@ func (d *deliverer) start(ctx, work context.Context) error {
 	d.dispatch()
 	d.mu.Unlock()
 	d.recorder.start(work)
+	d.looked.beat()
 	d.reader.Go(func() { d.read(reading) })
 	return nil
 }
@@ -293,6 +295,7 @@ func (d *deliverer) attempt(n store.Delivery) (answered bool) {
 	if r.gone {
 		out.gone = p // what follows is decided, and logged, once that is known to be so still
 	} else {
+		d.e.failing.attempted(p.ID, r.failure)
 		d.e.logAttempt(d.work, n, p, o)
 	}
 	d.recorder.record(out)

@@ -146,12 +146,14 @@ func (e *Engine) UpdateDestination(ctx context.Context, id string, u UpdateDesti
 	if err := u.check().err(); err != nil {
 		return Destination{}, err
 	}
+	moved := false // another receiver has failures of its own
 	d, err := e.store.UpdateDestination(ctx, e.now(), id, func(s *DestinationSettings, status *string) error {
 		if isFunction(s.URL) {
 			return &Error{Code: CodeConflict, Message: "this destination is a function of the program: its settings are in the code"}
 		}
 		url := s.URL
 		u.apply(s)
+		moved = s.URL != url
 		if u.Active || s.URL != url {
 			*status = "active"
 		}
@@ -159,6 +161,10 @@ func (e *Engine) UpdateDestination(ctx context.Context, id string, u UpdateDesti
 	})
 	if err == nil {
 		e.deliverer.refresh()
+		if moved {
+			e.failing.forget(d.ID)
+		}
+		e.failing.show(&d)
 	}
 	return d, wrap(err)
 }
@@ -167,6 +173,7 @@ func (e *Engine) UpdateDestination(ctx context.Context, id string, u UpdateDesti
 func (e *Engine) ArchiveDestination(ctx context.Context, id string) (Destination, error) {
 	d, err := e.store.EndDestination(ctx, e.now(), id, "archived", "")
 	if err == nil {
+		e.failing.forget(d.ID)
 		e.deliverer.refresh()
 	}
 	return d, wrap(err)
@@ -175,6 +182,7 @@ func (e *Engine) ArchiveDestination(ctx context.Context, id string) (Destination
 // ListDestinations lists destinations.
 func (e *Engine) ListDestinations(ctx context.Context, f DestinationFilter, p Page) (List[Destination], error) {
 	l, err := e.store.ListDestinations(ctx, f, p)
+	e.failing.showAll(l.Items)
 	return l, wrap(err)
 }
 
@@ -182,5 +190,6 @@ func (e *Engine) ListDestinations(ctx context.Context, f DestinationFilter, p Pa
 // "func:NAME".
 func (e *Engine) Destination(ctx context.Context, id string) (Destination, error) {
 	d, err := e.store.Destination(ctx, id)
+	e.failing.show(&d)
 	return d, wrap(err)
 }

@@ -46,6 +46,8 @@ type Engine struct {
 	log        *slog.Logger
 	keys       keyRing
 	clock      *clock
+	failing    *failing
+	stuck      *stuck
 
 	poller    *poller
 	deliverer *deliverer
@@ -55,7 +57,7 @@ type Engine struct {
 	state      lifeState
 	cutShort   bool // a Stop did not wait for work in flight
 	cancelWork context.CancelFunc
-	unfollow   func()        // ends the comparison of the clocks
+	unwatch    func()        // ends what looks after the clock, the file and the triggers
 	stopped    chan struct{} // closed when everything has stopped
 }
 
@@ -95,7 +97,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, errors.Join(err, e.store.Close())
 	}
-	e.poller = newPoller(e)
+	e.poller, e.stuck, e.failing = newPoller(e), newStuck(e), newFailing(e.log)
 	e.deliverer = newDeliverer(e)
 	e.remover = newRemover(e)
 	return e, nil

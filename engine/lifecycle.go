@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/callbackd/callbackd/engine/internal/outbound"
@@ -43,10 +44,12 @@ func (e *Engine) Start(ctx context.Context) error {
 	e.poller.start(work)
 	e.remover.start(work)
 	e.clock.agree(0, true)
-	following, unfollow := context.WithCancel(work)
-	followed := make(chan struct{})
-	go func() { defer close(followed); e.follow(following) }() // awaited by unfollow
-	e.unfollow = func() { unfollow(); <-followed }
+	watching, unwatch := context.WithCancel(work)
+	var watches sync.WaitGroup
+	for _, watch := range []func(context.Context){e.follow, e.tend, e.stuck.follow} {
+		watches.Go(func() { watch(watching) })
+	}
+	e.unwatch = func() { unwatch(); watches.Wait() }
 	e.state, e.cancelWork = lifeRunning, cancel
 	return nil
 }
@@ -67,7 +70,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 		go func() { // awaited below, unless foreign code hangs
 			defer close(e.stopped)
 			defer e.cancelWork()
-			defer e.unfollow()
+			defer e.unwatch()
 			// What polls in flight still find stays in the table. Outcomes come last.
 			e.deliverer.halt()
 			e.remover.stop()

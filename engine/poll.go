@@ -23,6 +23,7 @@ type poller struct {
 	cron   *cron.Cron
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // the loop, the polls and the mapping
+	looked heartbeat      // for what is due
 
 	mu      sync.Mutex
 	inHand  map[int64]bool // row numbers of triggers: queued, or being polled
@@ -58,6 +59,7 @@ func newPoller(e *Engine) *poller {
 func (p *poller) start(work context.Context) {
 	loop, cancel := context.WithCancel(work)
 	p.cancel = cancel
+	p.looked.beat()
 	// One entry for all triggers: cron sorts its entries at every wake.
 	p.cron = cron.New(cron.WithLocation(time.UTC))
 	p.cron.Schedule(cron.Every(time.Second), cron.FuncJob(p.wake))
@@ -94,6 +96,7 @@ func (p *poller) stop() {
 // the reading of what is due, work the polls.
 func (p *poller) tick(loop, work context.Context) {
 	if p.held() {
+		p.looked.beat() // why, is told elsewhere
 		return
 	}
 	now, moved := p.e.clock.read()
@@ -108,6 +111,7 @@ func (p *poller) tick(loop, work context.Context) {
 		p.wg.Go(func() { p.mapAgain(loop, work) })
 	}
 	if enough {
+		p.looked.beat()
 		return
 	}
 	// What is in hand is due in the table, still: so many more have to be read.
@@ -123,6 +127,7 @@ func (p *poller) tick(loop, work context.Context) {
 		}
 		return
 	}
+	p.looked.beat()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.more = len(due) == limit
@@ -267,6 +272,7 @@ func (p *poller) poll(ctx context.Context, t readAhead) (recorded bool) {
 		log.ErrorContext(ctx, "a poll could not be recorded, its source will be asked again", keyError, err)
 		return false
 	}
+	p.e.stuck.succeeded(t.Seq)
 	level := slog.LevelDebug
 	attrs := []slog.Attr{slog.Int("inputs", len(found.Inputs)), slog.Int("events", out.Events), slog.Duration(keyDuration, took), slog.Time(keyNext, record.NextPollAt)}
 	if out.Events > 0 {
@@ -309,6 +315,7 @@ func (p *poller) failed(ctx context.Context, log *slog.Logger, t readAhead, s So
 		attrs = append(attrs, slog.Time(keyNext, f.NextPollAt))
 	}
 	log.LogAttrs(ctx, slog.LevelWarn, text, attrs...)
+	p.e.stuck.failed(t.PollTarget, t.ConsecutiveFailures+1)
 	if unrecorded != nil {
 		log.ErrorContext(ctx, "a failed poll could not be recorded", keyError, unrecorded)
 		return false

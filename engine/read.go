@@ -16,7 +16,7 @@ const endBatch = 500
 func (d *deliverer) read(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	reconciled := time.Now()
+	reconciled, failed := time.Now(), false
 	for {
 		select {
 		case <-ctx.Done():
@@ -31,10 +31,15 @@ func (d *deliverer) read(ctx context.Context) {
 		for ctx.Err() == nil {
 			l, wait := d.next()
 			if l == nil {
+				if !failed {
+					d.looked.beat()
+				}
 				timer.Reset(wait)
 				break
 			}
-			d.readLane(ctx, l)
+			if failed = !d.readLane(ctx, l); !failed {
+				d.looked.beat()
+			}
 		}
 	}
 }
@@ -62,8 +67,8 @@ func (d *deliverer) next() (*lane, time.Duration) {
 	return l, 0
 }
 
-// readLane reads one lane's part of the table.
-func (d *deliverer) readLane(ctx context.Context, l *lane) {
+// readLane reads one lane's part of the table, and tells whether it could.
+func (d *deliverer) readLane(ctx context.Context, l *lane) bool {
 	p, err := d.endpoint(l.destination)
 	if err == nil && p.Status != "active" {
 		var again bool
@@ -76,7 +81,7 @@ func (d *deliverer) readLane(ctx context.Context, l *lane) {
 				}
 				d.takeIn(l, nil, next)
 			})
-			return
+			return true
 		}
 	}
 	d.e.clock.plan(func() {
@@ -101,6 +106,7 @@ func (d *deliverer) readLane(ctx context.Context, l *lane) {
 		}
 		d.takeIn(l, found, again)
 	})
+	return err == nil
 }
 
 // endOpen fails what is open of a destination that takes nothing more, once what is in flight
@@ -182,6 +188,7 @@ func (d *deliverer) fail(ctx context.Context, l *lane) (again bool, err error) {
 		if err != nil {
 			return again, err
 		}
+		d.looked.beat()
 		d.mu.Lock()
 		for _, seq := range ended {
 			d.lastRead = max(d.lastRead, seq)

@@ -142,6 +142,7 @@ func (r *recorder) disable(work context.Context, b *recorded) {
 		if now.Status == "disabled" {
 			r.e.log.WarnContext(work, "a destination answered 410 Gone and is disabled: what waits for it fails", keyDestination, b.gone.ID)
 		}
+		r.e.failing.forget(b.gone.ID)
 		r.d.endLane(b.delivery.DestinationSeq)
 	}
 	r.e.logAttempt(work, b.delivery, b.gone, b.outcome)

@@ -289,7 +289,7 @@ func wrap(err error) error {
 		return &Error{Code: CodeUnavailable, Message: "the engine is closed; nothing was changed", Err: err}
 	}
 	if errors.Is(err, store.ErrUnavailable) {
-		return &Error{Code: CodeUnavailable, Message: "the engine is unable to write at the moment; nothing was changed", Err: err}
+		return &Error{Code: CodeUnavailable, Message: "the engine is unable to write at the moment; nothing was accepted: " + store.Trouble(err), Hint: "try again later", Err: err}
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -21,6 +22,10 @@ import (
 	"github.com/callbackd/callbackd/engine"
 )
 
+// unavailableFor is after how many seconds a request that could not be served is to be
+// repeated.
+const unavailableFor = "5"
+
 // maxBody is how many bytes a request's body may have.
 const maxBody = 1 << 20
 
@@ -37,6 +42,8 @@ type request struct {
 	header http.Header // of the answer
 	params httprouter.Params
 	eng    *engine.Engine
+
+	status int // of a success that is not one; 0: 200
 
 	requestID string
 	key       string // id of the API key, for the log
@@ -84,14 +91,17 @@ func (a *api) serve(w http.ResponseWriter, hr *http.Request, params httprouter.P
 	r.header.Set("Cache-Control", "no-store") // answers hold signing secrets
 
 	body, err := a.run(r, rt)
-	status, logged := http.StatusOK, http.StatusOK
+	status, logged := cmp.Or(r.status, http.StatusOK), http.StatusOK
 	var code engine.Code
 	if err != nil {
 		var e errorBody
 		e, logged = presentError(err, r)
 		status, code = e.Status, e.Code
-		if code == codeUnauthorized {
+		switch code {
+		case codeUnauthorized:
 			r.header.Set("WWW-Authenticate", "Bearer")
+		case engine.CodeUnavailable:
+			r.header.Set("Retry-After", unavailableFor)
 		}
 		body, _ = encode(e) // strings and numbers always encode
 	}

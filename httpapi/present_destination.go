@@ -22,6 +22,8 @@ type destinationBody struct {
 	Retry          retryBody         `json:"retry"`
 	TimeoutSeconds int64             `json:"timeout_seconds"`
 	MaxInFlight    int               `json:"max_in_flight"`
+	Failures       int               `json:"consecutive_failures"`
+	LastError      *failureBody      `json:"last_error"`
 	CreatedAt      timestamp         `json:"created_at"`
 	UpdatedAt      timestamp         `json:"updated_at"`
 }
@@ -33,7 +35,7 @@ func presentDestination(d engine.Destination) destinationBody {
 	}
 	return destinationBody{Object: "callback.destination", ID: d.ID, Status: d.Status, Name: d.Name, Description: orNull(d.Description), Metadata: d.Metadata,
 		URL: d.URL, Method: d.Method, SigningSecret: d.SigningSecret, Headers: headers, EventTypes: orEmpty(d.EventTypes), Retry: presentRetry(d.Retry),
-		TimeoutSeconds: seconds(d.Timeout), MaxInFlight: d.MaxInFlight, CreatedAt: timestamp(d.CreatedAt), UpdatedAt: timestamp(d.UpdatedAt)}
+		TimeoutSeconds: seconds(d.Timeout), MaxInFlight: d.MaxInFlight, Failures: d.ConsecutiveFailures, LastError: presentFailure(d.LastError), CreatedAt: timestamp(d.CreatedAt), UpdatedAt: timestamp(d.UpdatedAt)}
 }
 
 // isFunction tells a destination that is a function of the program, "func:NAME", from one

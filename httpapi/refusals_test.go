@@ -163,6 +163,11 @@ func answersInTrouble(d *document) {
 	d.try(e, http.StatusConflict, "PATCH", "/callback-destinations/"+function, `{"name":"b"}`)
 	d.try(e, http.StatusBadRequest, "PATCH", callback, `{"triggers":[{"trigger_id":"none"}],"poll_interval_seconds_override":0}`)
 	d.try(e, http.StatusNotFound, "GET", "/nothing", "")
+	running := newEnv(e.t)
+	if err := running.eng.Start(e.t.Context()); err != nil {
+		e.t.Fatal(err)
+	}
+	d.try(running, http.StatusOK, "GET", "/health/ready", "", "Authorization", "")
 }
 
 // conflicts compares the answers about providers of which the engine has more than one, or

@@ -28,6 +28,7 @@ type route struct {
 // object as it is afterwards, so its handlers are like those of GET.
 var routes = []route{
 	{http.MethodGet, "/health", public, health},
+	{http.MethodGet, "/health/ready", public, ready},
 	{http.MethodGet, "/openapi.json", public, openAPI},
 
 	{http.MethodGet, "/callbacks", read, list((*engine.Engine).ListCallbacks, callbackFilter, presentCallback)},
@@ -165,10 +166,4 @@ func presented[T, P any](v T, err error, present func(T) P) (any, error) {
 		return nil, err
 	}
 	return present(v), nil
-}
-
-func health(*request) (any, error) {
-	return struct {
-		Status string `json:"status"`
-	}{"ok"}, nil
 }

@@ -122,6 +122,12 @@ func (w *walker) walk() (ids map[string]string) {
 	url, called := receiver(w.t, http.StatusOK, 2)
 
 	w.call("health", "GET", "/health", "", "")
+	if a := w.do("GET", "/health/ready", ""); a.Status != http.StatusServiceUnavailable {
+		w.t.Errorf("the readiness of an engine that was not started is %d %s", a.Status, a.Body)
+	} else if w.doc != nil {
+		w.doc.compare("GET", "/health/ready", "", a)
+	}
+	w.used["GET /health/ready"] = true
 	w.call("", "GET", "/openapi.json", "", "")
 
 	// What the code declares.

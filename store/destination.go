@@ -38,6 +38,10 @@ type Destination struct {
 	SigningSecret string
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
+
+	// How its attempts go, which is not in the file: the engine fills it in.
+	ConsecutiveFailures int      // attempts that failed since the last that did not, since the start
+	LastError           *Failure // of the last of them; nil: none has failed
 }
 
 // DestinationSettings are what users choose about a destination.
