@@ -156,10 +156,11 @@ func (r *recorder) retry(work context.Context, write func() error) bool {
 		if err == nil {
 			return true
 		}
-		r.e.log.ErrorContext(work, "outcomes could not be recorded", keyError, err)
 		if !errors.Is(err, store.ErrUnavailable) {
+			r.e.log.ErrorContext(work, "outcomes could not be recorded", keyError, err)
 			return false
 		}
+		r.e.log.DebugContext(work, "outcomes wait until the store can write", keyError, err) // which the store tells
 		select {
 		case <-work.Done():
 			return false

@@ -288,6 +288,10 @@ func wrap(err error) error {
 	if store.IsClosed(err) {
 		return &Error{Code: CodeUnavailable, Message: "the engine is closed; nothing was changed", Err: err}
 	}
+	if errors.Is(err, store.ErrUncertain) {
+		return &Error{Code: CodeUnavailable, Message: "the engine is unable to write at the moment, and this may have been stored or not: " + store.Trouble(err),
+			Hint: "try again later; an event with the same source_id is stored once", Err: err}
+	}
 	if errors.Is(err, store.ErrUnavailable) {
 		return &Error{Code: CodeUnavailable, Message: "the engine is unable to write at the moment; nothing was accepted: " + store.Trouble(err), Hint: "try again later", Err: err}
 	}

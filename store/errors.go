@@ -13,6 +13,9 @@ var (
 	// ErrUnavailable wraps every failure to write that is the disk's or the file's
 	// fault, not the caller's. Trying again later may help.
 	ErrUnavailable = errors.New("the store is unable to write")
+	// ErrUncertain is wrapped, besides ErrUnavailable, by a failure of the commit itself, or of
+	// finding the file where it was after it: what was written may be there all the same.
+	ErrUncertain = errors.New("what was written may be stored or not")
 )
 
 // IsClosed tells whether a call failed because it came after Close.

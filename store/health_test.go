@@ -26,7 +26,7 @@ func TestDeletedFile(t *testing.T) {
 			}
 			refused := func(when string) {
 				t.Helper()
-				if err := publish(); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(store.Trouble(err), "deleted or replaced") {
+				if err := publish(); errors.Is(err, store.ErrUncertain) || !errors.Is(err, store.ErrUnavailable) || !strings.Contains(store.Trouble(err), "deleted or replaced") {
 					t.Errorf("%s: %v", when, err)
 				}
 				if f.WriteError() == nil {
@@ -35,6 +35,9 @@ func TestDeletedFile(t *testing.T) {
 			}
 			check(t, publish())
 			check(t, os.Rename(file, away))
+			if err := publish(); !errors.Is(err, store.ErrUncertain) { // it is in the file that is away
+				t.Errorf("the commit that finds the file gone: %v", err)
+			}
 			refused("deleted")
 			refused("deleted, again")
 			if _, err := f.Callback(t.Context(), f.callback.ID); err != nil {

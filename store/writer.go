@@ -245,7 +245,9 @@ func (w *writer) runBatch(batch []*piece) {
 		err = w.tryBatch(ready, true)
 	}
 	if err == nil { // it is on the disk, but is that where somebody finds it?
-		err = w.health.look()
+		if err = w.health.look(); err != nil {
+			err = fmt.Errorf("%w: %w", ErrUncertain, err)
+		}
 	}
 	w.health.written(err)
 	for _, p := range ready {
@@ -299,7 +301,7 @@ func (w *writer) tryBatch(batch []*piece, savepoints bool) error {
 		return w.rollback(err)
 	}
 	if err := w.exec("COMMIT"); err != nil {
-		return w.broken("commit", err)
+		return fmt.Errorf("%w: %w", ErrUncertain, w.broken("commit", err))
 	}
 	w.lastCreated = t.lastCreated
 	return nil
