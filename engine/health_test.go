@@ -128,7 +128,7 @@ func TestStuckTrigger(t *testing.T) {
 				}
 				down.Store(false)
 				close(release)
-				time.Sleep(time.Hour)
+				time.Sleep(15 * time.Minute)
 				if n := e.Health().StuckTriggers; n != 0 || l.count("INFO", "that was stuck is polled again") != len(triggers) || l.count("WARN", "a trigger is stuck") != len(triggers) {
 					t.Errorf("%d are stuck at the end", n)
 				}

@@ -97,8 +97,8 @@ func (h *health) now() error {
 // if it was committed. It costs nothing.
 func (s *Store) WriteError() error { return s.writer.health.now() }
 
-// ProbeWrite tries whether the file can be written, with a write that changes nothing, and
-// looks whether it is still there. [Store.WriteError] says afterwards how it is.
+// ProbeWrite tries whether the file can be written, with a write that changes nothing of what
+// others wrote, and looks whether it is still there. [Store.WriteError] says afterwards how it is.
 func (s *Store) ProbeWrite(ctx context.Context) error {
 	return s.write(ctx, func(tx *tx) error {
 		return tx.q.SetMeta(tx.ctx, "write_probe", []byte(time.Now().UTC().Format(time.RFC3339)))
@@ -106,8 +106,13 @@ func (s *Store) ProbeWrite(ctx context.Context) error {
 }
 
 // CheckFile looks whether the file is where it was when it was opened. If it is not, writes
-// fail until it is back.
+// fail until it is back. After Close it does nothing.
 func (s *Store) CheckFile() {
+	s.writer.mu.RLock() // Close removes the -wal
+	defer s.writer.mu.RUnlock()
+	if s.writer.stopped {
+		return
+	}
 	if err := s.writer.health.look(); err != nil {
 		s.writer.health.written(err)
 	}
