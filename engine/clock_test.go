@@ -78,8 +78,8 @@ func TestClock_RetriesKeepTheirDelays(t *testing.T) {
 			down := func(*http.Request) (*http.Response, error) { a.add(); return answer(502, nil, "down"), nil }
 			inVirtualTime(t, engine.Options{Now: wall.now, Providers: []engine.Provider{(&source{}).provider()}}, down, func(t *testing.T, e *engine.Engine) {
 				s := attach(t, e, "source", engine.DestinationSettings{URL: "http://receiver.test", Retry: engine.Retry{Type: engine.RetryExponential, MaxAttempts: 6, Delay: 20 * time.Second}})
-				start(t, e)
 				a.start = time.Now()
+				start(t, e)
 				publish(t, e, s.callback.ID)
 				time.Sleep(30 * time.Second)
 				wall.set(by)
@@ -236,8 +236,8 @@ func TestClock_SetBackBetweenRuns(t *testing.T) {
 				}
 				e := open()
 				s := attach(t, e, "p", engine.DestinationSettings{URL: "http://receiver.test", Retry: engine.Retry{Type: engine.RetryLinear, MaxAttempts: 5, Delay: 5 * time.Minute}})
-				start(t, e)
 				a.start, polls.start = time.Now(), time.Now()
+				start(t, e)
 				publish(t, e, s.callback.ID)
 				for i := range 3 {
 					time.Sleep(time.Minute)
