@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // nested is an object of so many levels.
@@ -19,7 +20,7 @@ func nested(levels int) string {
 // not, at once and for good: to try again would not help.
 func TestInputsAreBounded(t *testing.T) {
 	t.Parallel()
-	e := &Engine{options: Options{}.withDefaults()}
+	e := &Engine{clock: newClock(time.Now), options: Options{}.withDefaults()}
 	text := func(n int) string { return strings.Repeat("é", n) }
 	event := func(kind, sourceID, output string) string {
 		return `{"type":"` + kind + `","source_id":"` + sourceID + `","output":` + output + `}`

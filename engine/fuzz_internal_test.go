@@ -24,7 +24,7 @@ func FuzzInput(f *testing.F) {
 		`{"Type":"a","SOURCE_ID":"b","output":"\ud800"}`, `null`, `[]`, "\xff", `{"type":1}`, ` {"type":"\u202e","source_id":" "} `, strings.Repeat(`{"output":`, 600) + "1" + strings.Repeat("}", 600)} {
 		f.Add([]byte(seed))
 	}
-	e := &Engine{options: Options{}.withDefaults()}
+	e := &Engine{clock: newClock(time.Now), options: Options{}.withDefaults()}
 	log := slog.New(slog.DiscardHandler)
 	f.Fuzz(func(t *testing.T, input []byte) {
 		item := e.mapOne(t.Context(), log, &Trigger{}, Source{}, input, 1)

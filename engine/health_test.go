@@ -130,7 +130,7 @@ func TestStuckTrigger(t *testing.T) {
 				close(release)
 				time.Sleep(15 * time.Minute)
 				if n := e.Health().StuckTriggers; n != 0 || l.count("INFO", "that was stuck is polled again") != len(triggers) || l.count("WARN", "a trigger is stuck") != len(triggers) {
-					t.Errorf("%d are stuck at the end", n)
+					t.Errorf("%d are stuck at the end, it was said %d times, and %d times that it is over", n, l.count("WARN", "a trigger is stuck"), l.count("INFO", "that was stuck is polled again"))
 				}
 				if tr := shown(); tr.Status != "active" || tr.LastError != nil {
 					t.Errorf("at the end it is %s, %+v", tr.Status, tr.LastError)

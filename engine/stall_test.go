@@ -37,8 +37,8 @@ func (y *tally) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 // and no further; then they are recorded, and none is made again.
 func TestDiskThatStallsBoundsWhatIsNotRecorded(t *testing.T) {
 	t.Parallel()
-	const events, inFlight, outcomes = 600, 16, 2*128 + 128 // what the recorder keeps, and its batch
-	y := &tally{made: make(map[string]int), many: make(chan struct{}), so: 2 * 128}
+	const events, inFlight, outcomes = 1500, 16, 1024 + 128 // what the recorder keeps, and its batch
+	y := &tally{made: make(map[string]int), many: make(chan struct{}), so: 1024}
 	r := newReceiver(t, y.ServeHTTP)
 	path := filepath.Join(t.TempDir(), "callbacks.db")
 	e := open(t, engine.Options{Path: path, Providers: []engine.Provider{(&source{}).provider()}, MaxDeliveries: inFlight})

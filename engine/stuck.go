@@ -29,6 +29,7 @@ type stuck struct {
 	troubled map[int64]*trouble // by row number
 	count    int                // of those that are stuck
 	free     time.Time          // since when triggers could be polled, by the engine's clock
+	polled   map[int64]bool     // with success since a look began: what it has read of them is old; nil: nobody looks
 }
 
 // trouble is a trigger without a successful poll since a time.
@@ -42,14 +43,23 @@ func newStuck(e *Engine) *stuck { return &stuck{e: e, troubled: make(map[int64]*
 
 // failed takes note of a poll that failed, the n-th in a row.
 func (s *stuck) failed(t store.PollTarget, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	// Failures follow a success after 1, 2, 4, 8 intervals.
 	s.note(t, time.Now().Add(-t.Interval<<min(n-1, 2)))
 }
 
-// note has a trigger watched that had no successful poll since a time.
-func (s *stuck) note(t store.PollTarget, since time.Time) {
+// late takes note of a trigger that was found to be late.
+func (s *stuck) late(t store.PollTarget, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.polled[t.Seq] {
+		s.note(t, since)
+	}
+}
+
+// note has a trigger watched that had no successful poll since a time. s.mu is held.
+func (s *stuck) note(t store.PollTarget, since time.Time) {
 	if s.troubled[t.Seq] == nil && len(s.troubled) < maxTroubled {
 		t.State, t.Config, t.Auth = nil, nil, nil
 		s.troubled[t.Seq] = &trouble{since: since, target: t}
@@ -76,6 +86,9 @@ func (s *stuck) succeeded(seq int64) { s.end(seq, "a trigger that was stuck is p
 func (s *stuck) end(seq int64, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.polled != nil {
+		s.polled[seq] = true
+	}
 	t := s.troubled[seq]
 	if t == nil {
 		return
@@ -98,11 +111,17 @@ func (s *stuck) look(ctx context.Context) {
 		return
 	}
 	free := s.free
+	s.polled = make(map[int64]bool)
 	var known []int64
 	for seq := range s.troubled {
 		known = append(known, seq)
 	}
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.polled = nil
+		s.mu.Unlock()
+	}()
 	late, err := s.e.store.DuePolls(ctx, now.Add(-2*time.Second), maxLate)
 	if err != nil {
 		return // that is said elsewhere
@@ -115,7 +134,7 @@ func (s *stuck) look(ctx context.Context) {
 	for _, t := range targets {
 		isLate[t.Seq] = true
 		if behind := now.Sub(latest(t.DueAt, free)); behind >= (stuckAfter-1)*t.Interval {
-			s.note(t, time.Now().Add(-behind-t.Interval)) // it was polled an interval before it was due
+			s.late(t, time.Now().Add(-behind-t.Interval)) // it was polled an interval before it was due
 		}
 	}
 	for len(known) > 0 {

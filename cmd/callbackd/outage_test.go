@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,7 +15,7 @@ import (
 // itself again when the file is back.
 func TestDeletedDatabaseIsNoticed(t *testing.T) {
 	t.Parallel()
-	source := httptest.NewServer(&feed{})
+	source := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "[]") }))
 	defer source.Close()
 	db := filepath.Join(t.TempDir(), "callbackd.db")
 	p := serve(t, db)
