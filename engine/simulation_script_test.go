@@ -1,0 +1,616 @@
+package engine_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"github.com/callbackd/callbackd/engine"
+)
+
+var simTypes = []string{"a.made", "a.changed", "b.made"}
+
+// simulation is one run: a world, and a script of what people do in it.
+type simulation struct {
+	*world
+	ctx  context.Context
+	dir  string
+	rnd  *rand.Rand // the script's own
+	log  *slog.Logger
+	p    *process
+	runs int // processes so far
+
+	deployment string
+	concurrent bool // several publish at the same instant
+}
+
+// newSimulation draws a scenario.
+func newSimulation(seed uint64, dir string, log *slog.Logger) *simulation {
+	s := &simulation{world: newWorld(seed), ctx: context.Background(), dir: dir, log: log}
+	s.rnd = s.dice("script")
+	s.concurrent = s.rnd.IntN(4) == 0
+	for n := range 1 + s.rnd.IntN(4) {
+		s.drawDestination(n)
+	}
+	for n := range 1 + s.rnd.IntN(3) {
+		c := &simCallback{name: fmt.Sprintf("c%d", n), eventTypes: make(map[string][]string), published: make(map[string]*simPublished)}
+		c.archived.set(0, no)
+		for _, key := range []string{byCursor, byList} {
+			if s.rnd.IntN(4) == 0 {
+				c.eventTypes[key] = []string{pick(s.rnd, simTypes), pick(s.rnd, simTypes)}
+			}
+		}
+		s.callbacks = append(s.callbacks, c)
+	}
+	return s
+}
+
+func (s *simulation) drawDestination(n int) {
+	r := s.rnd
+	d := &simDestination{name: fmt.Sprintf("d%d", n), health: pick(r, []float64{1, 0.9, 0.7, 0.4}), troubles: httpTroubles}
+	d.settings = engine.DestinationSettings{Name: d.name, URL: "http://" + d.name + ".test", Timeout: time.Duration(1+r.IntN(12)) * time.Second, MaxInFlight: pick(r, []int{1, 2, 32})}
+	d.settings.Retry = pick(r, []engine.Retry{
+		{Type: "schedule", MaxAttempts: 1 + r.IntN(3), Delay: 5 * time.Second},
+		{Type: "linear", MaxAttempts: 1 + r.IntN(6), Delay: time.Duration(1+r.IntN(20)) * time.Second},
+		{Type: "exponential", MaxAttempts: 1 + r.IntN(7), Delay: time.Duration(1+r.IntN(8)) * time.Second},
+	})
+	switch r.IntN(4) {
+	case 0:
+		d.settings.URL, d.troubles = "func:"+d.name, functionTroubles
+	case 1:
+		d.troubles = append(slices.Clone(httpTroubles), "410")
+	}
+	if r.IntN(3) == 0 {
+		d.settings.EventTypes = []string{pick(r, simTypes), pick(r, simTypes)}
+	}
+	if r.IntN(3) == 0 {
+		d.downFrom = between(r, 0, 3*time.Minute)
+		d.downTo = d.downFrom + between(r, 0, 2*time.Minute)
+	}
+	if d.isFunction() || r.IntN(4) > 0 {
+		d.linked = make(map[*simCallback]*timeline)
+	} else {
+		d.settings.Scope = engine.ScopeAll
+	}
+	d.active.set(0, yes)
+	s.destinations = append(s.destinations, d)
+}
+
+// fatal ends a run that cannot go on.
+type fatal struct{ error }
+
+func (s *simulation) must(err error) {
+	if err != nil {
+		panic(fatal{err})
+	}
+}
+
+// setUp makes the scenario's rows. Crashes come later.
+func (s *simulation) setUp() {
+	e := s.p.e
+	deployment, err := e.CreateDeployment(s.ctx, engine.NewDeployment{Provider: "sim"})
+	s.must(err)
+	s.deployment = deployment.ID
+	for _, d := range s.destinations {
+		var made engine.Destination
+		if d.isFunction() {
+			made, err = e.Destination(s.ctx, d.settings.URL)
+		} else {
+			made, err = e.CreateDestination(s.ctx, engine.NewDestination{DestinationSettings: d.settings})
+		}
+		s.must(err)
+		d.id, d.secret = made.ID, made.SigningSecret
+	}
+	for _, c := range s.callbacks {
+		var ids []string
+		for _, d := range s.destinations {
+			if d.linked != nil && s.rnd.IntN(4) > 0 {
+				ids = append(ids, d.id)
+			}
+		}
+		choices := []engine.TriggerChoice{{Trigger: byCursor, EventTypes: c.eventTypes[byCursor]}, {Trigger: byList, EventTypes: c.eventTypes[byList]}}
+		made, err := e.CreateCallback(s.ctx, engine.NewCallback{Details: engine.Details{Name: c.name}, DeploymentID: s.deployment, DestinationIDs: ids, Triggers: &choices})
+		s.must(err)
+		c.id = made.ID
+		s.link(c, ids, yes)
+		for n := range 1 + s.rnd.IntN(2) {
+			s.attach(c, fmt.Sprintf("%s.i%d", c.name, n))
+		}
+	}
+}
+
+// attach makes an instance of a callback, with a source for each of its triggers.
+func (s *simulation) attach(c *simCallback, name string) {
+	config, err := s.p.e.CreateConfig(s.ctx, engine.NewConfig{Provider: "sim", DeploymentID: s.deployment, Value: json.RawMessage(fmt.Sprintf(`{"name":%q}`, name))})
+	s.must(err)
+	baseline := pick(s.rnd, []engine.Baseline{"", "", engine.BaselineEmit, engine.BaselineSkip})
+	s.mu.Lock()
+	var sources []*simSource
+	for _, key := range []string{byCursor, byList} {
+		source := &simSource{name: name + "." + key, trigger: key, callback: c, configID: config.ID, skip: baseline == engine.BaselineSkip || baseline == "" && key == byList,
+			troubled: pick(s.rnd, []float64{0, 0.1, 0.4}), disturbed: -1}
+		s.sources = append(s.sources, source)
+		for range s.rnd.IntN(6) {
+			s.add(source)
+		}
+		sources = append(sources, source)
+	}
+	s.mu.Unlock()
+	instance, err := s.p.e.AttachInstance(s.ctx, c.id, engine.NewInstance{ConfigID: config.ID, Baseline: baseline})
+	s.must(err)
+	for _, source := range sources {
+		source.instance = instance.ID
+	}
+}
+
+// link notes which destinations a callback has.
+func (s *simulation) link(c *simCallback, ids []string, is answerOf) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.destinations {
+		if d.linked == nil {
+			continue
+		}
+		l := d.linked[c]
+		if l == nil {
+			l = &timeline{}
+			l.set(0, no)
+			d.linked[c] = l
+		}
+		switch has := slices.Contains(ids, d.id); {
+		case has == (l.last() == yes) && l.last() != unknown && is != unknown:
+		case is == unknown:
+			if has != (l.last() == yes) {
+				l.set(s.now(), unknown)
+			}
+		case has:
+			l.set(s.now(), yes)
+		default:
+			l.set(s.now(), no)
+		}
+	}
+}
+
+// run is the whole of a simulation.
+func (s *simulation) run() {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case fatal:
+			s.mu.Lock()
+			s.wrong("the run cannot go on: %v", r.error)
+			s.mu.Unlock()
+			s.kill()
+		default:
+			panic(r)
+		}
+	}()
+	s.open(filepath.Join(s.dir, "0", "callbacks.db"))
+	s.setUp()
+	s.must(s.p.start())
+	for range 15 + s.rnd.IntN(25) {
+		if !s.wait(between(s.rnd, time.Millisecond, pick(s.rnd, []time.Duration{100 * time.Millisecond, 5 * time.Second, 20 * time.Second}))) {
+			continue
+		}
+		s.step()
+	}
+	s.settle()
+	s.checkEnd()
+}
+
+// open has the next process open a file. It may crash in doing so.
+func (s *simulation) open(path string) {
+	var err error
+	s.p, err = openProcess(s.world, s.runs, path, engine.Options{Logger: s.log})
+	s.runs++
+	s.must(err)
+}
+
+// wait lets time pass. It returns false if the process crashed meanwhile, and another one runs.
+func (s *simulation) wait(d time.Duration) bool {
+	select {
+	case <-s.p.crashed:
+		s.revive()
+		return false
+	case <-time.After(d):
+	}
+	synctest.Wait()
+	if s.isDead() {
+		s.revive()
+		return false
+	}
+	return true
+}
+
+func (s *simulation) isDead() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.p.dead
+}
+
+// revive opens what a crashed process left, after a while, until one does not crash in doing so.
+func (s *simulation) revive() {
+	for {
+		synctest.Wait()
+		path := s.p.bury()
+		time.Sleep(between(s.rnd, time.Millisecond, pick(s.rnd, []time.Duration{time.Second, time.Minute, 5 * time.Minute})))
+		s.note1("process %d opens the file", s.runs)
+		s.open(path)
+		if s.rnd.IntN(10) == 0 {
+			s.planCrash(0)
+		}
+		if !s.isDead() {
+			s.must(s.p.start())
+		}
+		if !s.isDead() {
+			break
+		}
+	}
+	s.refresh()
+}
+
+// kill ends the process that there is.
+func (s *simulation) kill() {
+	if s.p != nil && s.p.e != nil {
+		s.mu.Lock()
+		if !s.p.dead {
+			s.p.die()
+		}
+		s.mu.Unlock()
+		synctest.Wait()
+		s.p.bury()
+	}
+}
+
+func (s *simulation) note1(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.note(format, args...)
+}
+
+// forget is called when a process has ended: nothing is in flight.
+func (w *world) forget() {
+	for _, s := range w.sources {
+		if s.polling {
+			s.polling, s.failures = false, -1
+		}
+	}
+	for _, d := range w.destinations {
+		d.inFlight = 0
+	}
+	for _, v := range w.deliveries {
+		for _, r := range v.receipts {
+			r.open = false
+		}
+	}
+}
+
+// step does one thing.
+func (s *simulation) step() {
+	switch x := s.rnd.IntN(100); {
+	case x < 25:
+		s.publish(1)
+	case x < 32:
+		s.publish(2 + s.rnd.IntN(4))
+	case x < 36 && s.concurrent:
+		var group sync.WaitGroup
+		for range 2 + s.rnd.IntN(4) {
+			call := s.planPublish(1 + s.rnd.IntN(2))
+			group.Go(call)
+		}
+		group.Wait()
+	case x < 62:
+		s.mu.Lock()
+		source := pick(s.rnd, s.sources)
+		for range 1 + s.rnd.IntN(4) {
+			s.add(source)
+		}
+		s.note("%s has %d items", source.name, len(source.items))
+		s.mu.Unlock()
+	case x < 74:
+		s.planCrash(between(s.rnd, 0, 10*time.Second))
+	case x < 77:
+		s.mu.Lock()
+		s.p.die()
+		s.note("process %d crashes", s.p.number)
+		s.mu.Unlock()
+	case x < 82:
+		s.restart()
+	case x < 84:
+		s.detachAndAttach()
+	case x < 86:
+		s.changeConfig(pick(s.rnd, s.sources))
+	case x < 90:
+		s.reviveDestination()
+	case x < 91:
+		s.archiveDestination()
+	case x < 92:
+		s.archiveCallback()
+	case x < 94:
+		s.relink()
+	default:
+		s.observe()
+	}
+}
+
+// planCrash has the process crash at a commit to come.
+func (s *simulation) planCrash(in time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.p.crashAt, s.p.before = s.now()+in+1, s.rnd.IntN(2) == 0
+}
+
+// publish publishes some events together.
+func (s *simulation) publish(n int) { s.planPublish(n)() }
+
+// planPublish draws what is to be published, and returns how.
+func (s *simulation) planPublish(n int) func() {
+	c := pick(s.rnd, s.callbacks)
+	s.mu.Lock()
+	var events []engine.NewEvent
+	var of []*simPublished
+	for range n {
+		var e *simPublished
+		switch x := s.rnd.IntN(10); {
+		case x < 3 && c.labels > 0: // one of before, perhaps
+			e = c.published[fmt.Sprintf("%s/p%d", c.name, s.rnd.IntN(c.labels))]
+		case x < 5:
+			e = &simPublished{}
+		default:
+			e = &simPublished{sourceID: fmt.Sprintf("p%d", c.labels)}
+		}
+		if e.sourceID == "" {
+			e = &simPublished{} // it cannot be repeated
+		}
+		if e.label == "" {
+			e.label, e.typ = fmt.Sprintf("%s/p%d", c.name, c.labels), pick(s.rnd, simTypes)
+			e.batch = fmt.Sprint(e.label, n)
+			c.labels++
+			c.published[e.label] = e
+		}
+		of = append(of, e)
+		events = append(events, engine.NewEvent{Type: e.typ, SourceID: e.sourceID, Output: json.RawMessage(fmt.Sprintf(`{"label":%q}`, e.label))})
+	}
+	for _, e := range of {
+		e.tried = append(e.tried, s.now())
+		if len(e.tried) == 1 {
+			e.batch = of[0].label
+		}
+	}
+	s.mu.Unlock()
+	return func() {
+		stored, err := s.p.e.PublishEvents(s.ctx, c.id, engine.NewEvents{Events: events})
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		labels := make([]string, len(of))
+		for i, e := range of {
+			labels[i] = e.label
+		}
+		switch {
+		case s.p.dead:
+			s.note("publish %q: no answer", labels)
+			return
+		case err != nil && c.archived.last() == yes:
+			s.note("publish %q: refused", labels)
+			for _, e := range of {
+				e.tried = e.tried[:len(e.tried)-1]
+			}
+			return
+		case err != nil:
+			s.wrong("publish %q: %v", labels, err)
+			return
+		case c.archived.last() == yes:
+			s.wrong("publish %q: accepted by an archived callback", labels)
+		}
+		s.note("publish %q: accepted", labels)
+		for i, e := range of {
+			if e.accepted = true; e.id == "" {
+				e.id = stored[i].ID
+			}
+			if got := stored[i]; got.ID != e.id || got.Type != e.typ || e.sourceID != "" && got.SourceID != e.sourceID {
+				s.wrong("publish %s: it is %s before and %s now, of type %s", e.label, e.id, got.ID, got.Type)
+			}
+		}
+	}
+}
+
+// restart stops the process and starts another one on its file.
+func (s *simulation) restart() {
+	grace := pick(s.rnd, []time.Duration{0, 500 * time.Millisecond, 30 * time.Second})
+	s.note1("process %d stops, within %s", s.p.number, grace)
+	begun := s.now()
+	s.must(s.p.stop(grace))
+	if took := s.now() - begun; took > grace+time.Second {
+		s.mu.Lock()
+		s.wrong("it took %s to stop, not %s", took, grace)
+		s.mu.Unlock()
+	}
+	s.must(s.p.close())
+	if s.crashedAtStop() {
+		s.revive()
+		return
+	}
+	time.Sleep(between(s.rnd, time.Millisecond, pick(s.rnd, []time.Duration{time.Second, 3 * time.Minute})))
+	s.note1("process %d opens the file", s.runs)
+	s.open(s.p.path)
+	s.must(s.p.start())
+	s.refresh()
+}
+
+// crashedAtStop tells whether the process crashed in stopping.
+func (s *simulation) crashedAtStop() bool {
+	select {
+	case <-s.p.crashed:
+		return true
+	default:
+		return false
+	}
+}
+
+// disturb notes that the triggers of an instance may have changed. s.mu is held.
+func (s *simulation) disturb(of func(*simSource) bool) {
+	for _, source := range s.sources {
+		if of(source) {
+			source.disturbed, source.failures, source.paused = s.now(), -1, false
+			source.pokes++
+		}
+	}
+}
+
+func (s *simulation) detachAndAttach() {
+	source := pick(s.rnd, s.sources)
+	c := source.callback
+	if c.archived.last() != no {
+		return
+	}
+	s.mu.Lock()
+	s.note("%s is detached or attached", source.name)
+	s.disturb(func(other *simSource) bool { return other.instance == source.instance })
+	s.mu.Unlock()
+	i, err := s.p.e.Instance(s.ctx, c.id, source.instance)
+	s.must(err)
+	if i.Status == "attached" {
+		_, err = s.p.e.DetachInstance(s.ctx, c.id, i.ID)
+	} else {
+		_, err = s.p.e.AttachInstance(s.ctx, c.id, engine.NewInstance{ConfigID: source.configID})
+	}
+	s.must(err)
+}
+
+// changeConfig gives a config a new value, so that what polls with it does so at once.
+func (s *simulation) changeConfig(source *simSource) {
+	name := strings.TrimSuffix(source.name, "."+source.trigger)
+	s.mu.Lock()
+	s.note("the config of %s is changed", name)
+	s.disturb(func(other *simSource) bool { return other.configID == source.configID })
+	s.mu.Unlock()
+	_, err := s.p.e.UpdateConfig(s.ctx, source.configID, engine.UpdateConfig{Value: json.RawMessage(fmt.Sprintf(`{"name":%q,"turn":%d}`, name, s.rnd.IntN(1000)))})
+	s.must(err)
+}
+
+// reviveDestination revives those that answered 410.
+func (s *simulation) reviveDestination() {
+	for _, d := range s.destinations {
+		if d.isFunction() || d.active.last() == yes || d.status(s) != "disabled" {
+			continue
+		}
+		s.note1("%s is revived", d.name)
+		_, err := s.p.e.UpdateDestination(s.ctx, d.id, engine.UpdateDestination{Active: true})
+		s.must(err)
+		s.mu.Lock()
+		if s.p.dead {
+			d.active.set(s.now(), unknown)
+		} else {
+			d.active.set(s.now(), yes)
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *simulation) archiveDestination() {
+	d := pick(s.rnd, s.destinations)
+	if d.isFunction() {
+		return
+	}
+	s.note1("%s is archived", d.name)
+	_, err := s.p.e.ArchiveDestination(s.ctx, d.id)
+	s.must(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.active.set(s.now(), unknown)
+	if !s.p.dead {
+		d.active.set(s.now(), no)
+	}
+}
+
+func (s *simulation) archiveCallback() {
+	c := pick(s.rnd, s.callbacks)
+	if c.archived.last() != no {
+		return
+	}
+	s.mu.Lock()
+	s.note("%s is archived", c.name)
+	s.disturb(func(source *simSource) bool { return source.callback == c })
+	s.mu.Unlock()
+	_, err := s.p.e.ArchiveCallback(s.ctx, c.id)
+	s.must(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.archived.set(s.now(), yes); s.p.dead {
+		c.archived.set(s.now(), unknown)
+	}
+}
+
+// relink gives a callback other destinations.
+func (s *simulation) relink() {
+	c := pick(s.rnd, s.callbacks)
+	if c.archived.last() != no {
+		return
+	}
+	var ids []string
+	for _, d := range s.destinations {
+		if d.linked != nil && d.active.last() == yes && s.rnd.IntN(3) > 0 {
+			ids = append(ids, d.id)
+		}
+	}
+	s.note1("%s has other destinations", c.name)
+	_, err := s.p.e.UpdateCallback(s.ctx, c.id, engine.UpdateCallback{DestinationIDs: &ids})
+	s.must(err)
+	is := yes
+	if s.isDead() {
+		is = unknown
+	}
+	s.link(c, ids, is)
+}
+
+// status is what the engine says of a destination.
+func (d *simDestination) status(s *simulation) string {
+	now, err := s.p.e.Destination(s.ctx, d.id)
+	s.must(err)
+	return now.Status
+}
+
+// refresh asks the engine for what the world cannot know after a crash, or a 410.
+func (s *simulation) refresh() {
+	if synctest.Wait(); s.isDead() {
+		return // what it says is not in the file
+	}
+	for _, d := range s.destinations {
+		if d.active.last() != unknown {
+			continue
+		}
+		is := no
+		if d.status(s) == "active" {
+			is = yes
+		}
+		s.mu.Lock()
+		d.active.set(s.now(), is)
+		s.mu.Unlock()
+	}
+	for _, c := range s.callbacks {
+		known, err := s.p.e.Callback(s.ctx, c.id)
+		s.must(err)
+		if c.archived.last() == unknown {
+			is := no
+			if known.Status == "archived" {
+				is = yes
+			}
+			s.mu.Lock()
+			c.archived.set(s.now(), is)
+			s.mu.Unlock()
+		}
+		var ids []string
+		for _, d := range known.Destinations {
+			ids = append(ids, d.ID)
+		}
+		s.link(c, ids, yes)
+	}
+}

@@ -1,0 +1,95 @@
+package engine_test
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The simulation runs whole engines in virtual time, on real files, among sources and
+// destinations that fail, hang, answer late, repeat and reorder, while the process crashes at
+// any commit. A seed makes a run: CALLBACKD_SEED=N repeats one, with the engine's log, and
+// CALLBACKD_LONG=1 runs seeds for a minute.
+//
+// What happens at different instants of virtual time happens in the same order each time. Within
+// one instant goroutines race; the world around the engine draws nanoseconds, so that this is rare,
+// and none of the invariants depends on it.
+
+const (
+	seedEnv = "CALLBACKD_SEED"
+	longEnv = "CALLBACKD_LONG"
+)
+
+func TestSimulation(t *testing.T) {
+	t.Parallel()
+	if text := os.Getenv(seedEnv); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := simulate(t, seed, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		t.Logf("seed %d:\n%s", seed, s.story())
+		return
+	}
+	const fixed = 20
+	budget := 2 * time.Second
+	if os.Getenv(longEnv) != "" {
+		budget = time.Minute
+	}
+	begun := time.Now()
+	var runs atomic.Uint64
+	t.Run("Seeds", func(t *testing.T) {
+		for range runtime.GOMAXPROCS(0) {
+			t.Run("Worker", func(t *testing.T) {
+				t.Parallel()
+				for !t.Failed() {
+					n := runs.Add(1)
+					seed := n
+					if n > fixed {
+						if time.Since(begun) > budget {
+							runs.Add(^uint64(0))
+							return
+						}
+						seed = rand.Uint64()
+					}
+					simulate(t, seed, discard)
+				}
+			})
+		}
+	})
+	t.Logf("%d runs in %s", runs.Load(), time.Since(begun))
+}
+
+// simulate runs one seed, and fails the test with its history if an invariant does not hold.
+func simulate(t *testing.T, seed uint64, log *slog.Logger) *simulation {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), fmt.Sprint(seed))
+	if err := os.MkdirAll(filepath.Join(dir, "0"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	var s *simulation
+	ended := false
+	defer func() {
+		if !ended {
+			t.Logf("seed %d did not end:\n%s", seed, s.story())
+		}
+	}()
+	synctest.Test(t, func(*testing.T) {
+		s = newSimulation(seed, dir, log)
+		s.run()
+	})
+	ended = true
+	if len(s.violations) > 0 {
+		t.Errorf("seed %d: %d invariants do not hold, the first is: %s\nrepeat it with %s=%d go test ./engine -run 'TestSimulation$' -v\n%s", seed, len(s.violations), s.violations[0], seedEnv, seed, s.story())
+	}
+	return s
+}
