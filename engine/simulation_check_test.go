@@ -54,6 +54,14 @@ func (s *simulation) unsettled(calmAt time.Duration) string {
 		if source.callback.archived.last() != no {
 			continue
 		}
+		s.mu.Lock()
+		done := slices.ContainsFunc(source.polls, func(p *simPoll) bool {
+			return p.at > calmAt && p.ok && p.from > 0 && (source.trigger == byList || p.cursor == len(source.items)) && source.recorded > p.from
+		})
+		s.mu.Unlock()
+		if done {
+			continue
+		}
 		i, err := s.p.e.Instance(s.ctx, source.callback.id, source.instance)
 		s.must(err)
 		if i.Status == "detached" {
@@ -66,14 +74,7 @@ func (s *simulation) unsettled(calmAt time.Duration) string {
 		if slices.ContainsFunc(i.Triggers, func(t engine.InstanceTrigger) bool { return t.Status == "paused" }) {
 			s.changeConfig(source)
 		}
-		s.mu.Lock()
-		done := slices.ContainsFunc(source.polls, func(p *simPoll) bool {
-			return p.at > calmAt && p.ok && p.from > 0 && (source.trigger == byList || p.cursor == len(source.items)) && source.recorded > p.from
-		})
-		s.mu.Unlock()
-		if !done {
-			return "not all of " + source.name + " is polled"
-		}
+		return "not all of " + source.name + " is polled"
 	}
 	for _, c := range s.callbacks {
 		open, err := s.p.e.ListNotifications(s.ctx, c.id, engine.NotificationFilter{Statuses: []string{"pending", "retrying"}}, engine.Page{Limit: 1})
@@ -544,7 +545,7 @@ func (s *simulation) checkFile() {
 		"SELECT count(*) FROM pragma_foreign_key_check": "0",
 		// The keys are those of events, or of what was left out.
 		"SELECT count(*) FROM event_key AS k LEFT JOIN event AS e ON e.seq = k.event_seq WHERE k.event_seq IS NOT NULL AND e.seq IS NULL": "0",
-		"SELECT count(*) FROM event AS e WHERE (SELECT count(*) FROM event_key AS k WHERE k.event_seq = e.seq) = 0":                      "0",
+		"SELECT count(*) FROM event AS e WHERE (SELECT count(*) FROM event_key AS k WHERE k.event_seq = e.seq) = 0":                       "0",
 	} {
 		var got string
 		if err := file.QueryRowContext(s.ctx, query).Scan(&got); err != nil || got != want {

@@ -46,10 +46,14 @@ func init() {
 		if err != nil || u.Query().Get("_journal_mode") == "" {
 			return nil // it is not the writer
 		}
-		if p, ok := processes.Load(u.Path); ok {
-			c.(sqlite.HookRegisterer).RegisterCommitHook(p.(*process).committing)
+		p, ok := processes.Load(u.Path)
+		if !ok {
+			return nil
 		}
-		return nil
+		c.(sqlite.HookRegisterer).RegisterCommitHook(p.(*process).committing)
+		// A crash of a process leaves what it has written, whether that is on the disk or not.
+		_, err = c.ExecContext(context.Background(), "PRAGMA synchronous = OFF", nil)
+		return err
 	})
 }
 

@@ -21,26 +21,28 @@ var simTypes = []string{"a.made", "a.changed", "b.made"}
 // simulation is one run: a world, and a script of what people do in it.
 type simulation struct {
 	*world
-	ctx  context.Context
-	dir  string
-	rnd  *rand.Rand // the script's own
-	log  *slog.Logger
-	p    *process
-	runs int // processes so far
+	ctx           context.Context
+	dir, template string
+	rnd           *rand.Rand // the script's own
+	log           *slog.Logger
+	p             *process
+	runs          int // processes so far
 
+	size       int // from 1
 	deployment string
 	concurrent bool // several publish at the same instant
 }
 
 // newSimulation draws a scenario.
-func newSimulation(seed uint64, dir string, log *slog.Logger) *simulation {
-	s := &simulation{world: newWorld(seed), ctx: context.Background(), dir: dir, log: log}
+func newSimulation(seed uint64, template, dir string, log *slog.Logger) *simulation {
+	s := &simulation{world: newWorld(seed), ctx: context.Background(), template: template, dir: dir, log: log}
 	s.rnd = s.dice("script")
 	s.concurrent = s.rnd.IntN(4) == 0
-	for n := range 1 + s.rnd.IntN(4) {
+	s.size = pick(s.rnd, []int{1, 1, 1, 1, 1, 1, 2, 2, 3}) // most are small: a thousand small runs find more than a hundred large ones
+	for n := range 1 + s.rnd.IntN(1+s.size) {
 		s.drawDestination(n)
 	}
-	for n := range 1 + s.rnd.IntN(3) {
+	for n := range 1 + s.rnd.IntN(s.size) {
 		c := &simCallback{name: fmt.Sprintf("c%d", n), eventTypes: make(map[string][]string), published: make(map[string]*simPublished)}
 		c.archived.set(0, no)
 		for _, key := range []string{byCursor, byList} {
@@ -121,7 +123,7 @@ func (s *simulation) setUp() {
 		s.must(err)
 		c.id = made.ID
 		s.link(c, ids, yes)
-		for n := range 1 + s.rnd.IntN(2) {
+		for n := range 1 + s.rnd.IntN(s.size) {
 			s.attach(c, fmt.Sprintf("%s.i%d", c.name, n))
 		}
 	}
@@ -193,10 +195,12 @@ func (s *simulation) run() {
 			panic(r)
 		}
 	}()
-	s.open(filepath.Join(s.dir, "0", "callbacks.db"))
+	path, err := copyImage(s.template, filepath.Join(s.dir, "0"))
+	s.must(err)
+	s.open(path)
 	s.setUp()
 	s.must(s.p.start())
-	for range 15 + s.rnd.IntN(25) {
+	for range 8 + s.rnd.IntN(12*s.size) {
 		if !s.wait(between(s.rnd, time.Millisecond, pick(s.rnd, []time.Duration{100 * time.Millisecond, 5 * time.Second, 20 * time.Second}))) {
 			continue
 		}

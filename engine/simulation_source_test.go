@@ -22,7 +22,7 @@ const (
 	byList   = "list"
 )
 
-var simIntervals = map[string]time.Duration{byCursor: 3 * time.Second, byList: 20 * time.Second}
+var simIntervals = map[string]time.Duration{byCursor: 6 * time.Second, byList: 30 * time.Second}
 
 // simSource is what an instance trigger watches.
 type simSource struct {
@@ -100,8 +100,10 @@ func (i *simItem) output() json.RawMessage {
 func (p *process) provider() engine.Provider {
 	trigger := func(key string, baseline engine.Baseline) engine.Trigger {
 		return engine.Trigger{Key: key, Interval: simIntervals[key], Baseline: baseline,
-			Poll: func(ctx context.Context, req engine.PollRequest) (engine.PollResult, error) { return p.poll(ctx, key, req) },
-			Map:  func(_ context.Context, req engine.MapRequest) (engine.Mapped, error) { return p.mapItem(req) }}
+			Poll: func(ctx context.Context, req engine.PollRequest) (engine.PollResult, error) {
+				return p.poll(ctx, key, req)
+			},
+			Map: func(_ context.Context, req engine.MapRequest) (engine.Mapped, error) { return p.mapItem(req) }}
 	}
 	return engine.Provider{Key: "sim", Triggers: []engine.Trigger{trigger(byCursor, engine.BaselineEmit), trigger(byList, engine.BaselineSkip)}}
 }
