@@ -43,7 +43,7 @@ func TestSimulation(t *testing.T) {
 		return
 	}
 	const fixed = 20
-	budget := 2 * time.Second
+	budget := 1500 * time.Millisecond
 	if os.Getenv(longEnv) != "" {
 		budget = time.Minute
 	}
