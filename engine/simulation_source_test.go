@@ -241,6 +241,9 @@ func (w *world) beginPoll(p *process, s *simSource, state, cursor int) int {
 		}
 		break
 	}
+	if n := len(s.polls); n > 0 && !s.polls[n-1].p.survived(s.polls[n-1].done) {
+		s.failures = -1 // what came of it may be lost, and so may the count be
+	}
 	s.polls = append(s.polls, &simPoll{p: p, from: state, cursor: cursor, at: w.now(), unmapped: make(map[*simItem]bool)})
 	return len(s.polls)
 }
