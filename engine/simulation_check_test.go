@@ -166,7 +166,11 @@ func (s *simulation) observeTrigger(of []*simSource, t engine.InstanceTrigger) {
 		return
 	}
 	due := t.NextPollAt.Sub(s.begun)
-	if since := max(due, s.p.opened); s.now() > since+slack {
+	since := max(due, s.p.opened)
+	if n := len(source.polls); n > 0 {
+		since = max(since, source.polls[n-1].done)
+	}
+	if s.now() > since+slack {
 		s.wrong("%s is to be polled since %s, and is not", source.name, since)
 	}
 	if len(source.polls) == 0 || source.failures < 0 || source.disturbed >= 0 && source.disturbed >= source.polls[len(source.polls)-1].at {

@@ -106,6 +106,13 @@ func (p *process) arrive(d *simDestination, notification, label, content string,
 	if number < recorded+1 || number > most+1 {
 		w.wrong("%s: %d attempts were made before", about, recorded)
 	}
+	if n := len(v.receipts); n > 0 && d.inFlight == 0 && v.receipts[n-1].certain() {
+		last := v.receipts[n-1]
+		_, most := retryBounds(d.settings.Retry, last.number, last.verdict)
+		if since := max(last.ended+most, d.idle, d.active[len(d.active)-1].from, p.opened); w.now() > since+slack {
+			w.wrong("%s: nothing was in its way since %s", about, since)
+		}
+	}
 	if d.inFlight++; d.inFlight > d.settings.MaxInFlight {
 		w.wrong("%s: %d are in flight, not %d", about, d.inFlight, d.settings.MaxInFlight)
 	}
@@ -134,6 +141,7 @@ func (d *simDestination) leave(ctx context.Context, r *receipt, label string, v 
 		return
 	}
 	r.heard = true
+	r.p.tempt("attempt")
 	w.note("%s gets %s, attempt %d, for %s: %s", d.name, label, r.number, r.ended-r.at, word)
 	if v.status == http.StatusGone {
 		d.active.set(w.now(), unknown)

@@ -33,6 +33,7 @@ type process struct {
 	dead    bool
 	diedAt  time.Duration
 	crashAt time.Duration // the first commit from here on is its last; 0: none is
+	crashOn string        // what is to have that happen: "poll" or "attempt"
 	before  bool          // not even that one
 	image   string        // the file that it left
 }
@@ -79,6 +80,14 @@ func (p *process) start() error { return p.e.Start(context.Background()) }
 func (p *process) die() {
 	if !p.dead {
 		p.dead, p.diedAt = true, p.w.now()
+	}
+}
+
+// tempt has the process crash at its next commit, which is at hand, if that was planned to
+// follow what just happened. w.mu is held.
+func (p *process) tempt(what string) {
+	if p.crashOn == what && p.crashAt == 0 {
+		p.crashAt = p.w.now()
 	}
 }
 

@@ -249,7 +249,9 @@ func (s *simulation) revive() {
 		s.note1("process %d opens the file", s.runs)
 		s.open(path)
 		if s.rnd.IntN(10) == 0 {
-			s.planCrash(0)
+			s.mu.Lock()
+			s.p.crashAt, s.p.before = s.now(), s.rnd.IntN(2) == 0
+			s.mu.Unlock()
 		}
 		if !s.isDead() {
 			s.must(s.p.start())
@@ -320,7 +322,7 @@ func (s *simulation) step() {
 		s.note("%s has %d items", source.name, len(source.items))
 		s.mu.Unlock()
 	case x < 74:
-		s.planCrash(between(s.rnd, 0, 10*time.Second))
+		s.planCrash(between(s.rnd, time.Millisecond, 10*time.Second))
 	case x < 77:
 		s.mu.Lock()
 		s.p.die()
@@ -345,11 +347,24 @@ func (s *simulation) step() {
 	}
 }
 
-// planCrash has the process crash at a commit to come.
+// planCrash has the process crash at a commit to come: the first one after a while, or one
+// that much depends on.
 func (s *simulation) planCrash(in time.Duration) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.p.crashAt, s.p.before = s.now()+in+1, s.rnd.IntN(2) == 0
+	what := pick(s.rnd, []string{"time", "poll", "attempt", "publish"})
+	s.p.crashOn, s.p.before = what, s.rnd.IntN(2) == 0
+	switch what {
+	case "time":
+		s.p.crashAt = s.now() + in
+	case "publish":
+		s.p.crashAt = s.now()
+	case "poll":
+		s.add(pick(s.rnd, s.sources)) // so that there is something to lose
+	}
+	s.mu.Unlock()
+	if what == "publish" {
+		s.publish(1 + s.rnd.IntN(3))
+	}
 }
 
 // publish publishes some events together.

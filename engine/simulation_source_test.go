@@ -12,8 +12,9 @@ import (
 	"github.com/callbackd/callbackd/engine"
 )
 
-// simPollTimeout is the deadline of polls.
-const simPollTimeout = 10 * time.Second
+// simPollTimeout is the deadline of polls: no whole number of seconds, at which the engine
+// looks for what is due.
+const simPollTimeout = 9700 * time.Millisecond
 
 // Triggers of the simulated provider: one that has a cursor, and tells of an item once and
 // for all, and one that lists its latest items at every poll.
@@ -214,6 +215,9 @@ func (p *process) poll(ctx context.Context, key string, req engine.PollRequest) 
 	labels := make([]string, len(this.items))
 	for n, i := range this.items {
 		labels[n] = i.label
+	}
+	if cursor > from.Cursor {
+		p.tempt("poll")
 	}
 	w.note("%s is polled, number %d with state %d, for %s: %s %q", s.name, number, from.Poll, this.done-this.at, trouble, labels)
 	return result, failure
