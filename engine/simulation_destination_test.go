@@ -157,8 +157,9 @@ func sleepOr(ctx context.Context, d time.Duration) {
 }
 
 // behave decides how a destination takes an attempt: a word of its troubles, or "ok".
-func (w *world) behave(d *simDestination, label string, nth int) (trouble string, latency time.Duration, after int) {
-	r := w.dice("deliver", d.name, label, nth)
+func (p *process) behave(d *simDestination, label string, attempt int) (trouble string, latency time.Duration, after int) {
+	w := p.w
+	r := w.dice("deliver", d.name, label, attempt, p.number)
 	latency, after = between(r, time.Millisecond, 400*time.Millisecond), r.IntN(150)
 	trouble = "ok"
 	if down := w.now() >= d.downFrom && w.now() < d.downTo; down || r.Float64() >= d.health {
@@ -203,7 +204,7 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errors.New("the process is dead")
 	}
 	ctx := req.Context()
-	trouble, latency, after := w.behave(d, label, w.nth(req.Header.Get("webhook-id")))
+	trouble, latency, after := p.behave(d, label, number)
 	if trouble == "hang" {
 		<-ctx.Done()
 		d.leave(ctx, r, label, verdict{code: "timeout"})
@@ -239,13 +240,6 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	d.leave(ctx, r, label, v)
 	return &http.Response{StatusCode: v.status, Header: header, Body: io.NopCloser(bytes.NewBufferString("because"))}, nil
-}
-
-// nth is how many attempts a notification has seen.
-func (w *world) nth(notification string) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.deliveries[notification].receipts)
 }
 
 // endless is the body of an answer that does not end.
@@ -293,7 +287,7 @@ func (p *process) handle(ctx context.Context, d *simDestination, m engine.Messag
 	if !ok {
 		return errors.New("the process is dead")
 	}
-	trouble, latency, after := p.w.behave(d, data.Label, p.w.nth(m.NotificationID))
+	trouble, latency, after := p.behave(d, data.Label, m.Attempt)
 	switch trouble {
 	case "hang":
 		<-ctx.Done()

@@ -67,8 +67,9 @@ func openProcess(w *world, number int, path string, o engine.Options) (*process,
 	o.Functions = p.functions()
 	o.PollTimeout = simPollTimeout
 	o.HTTPClient = &http.Client{Transport: p}
-	// The jitter of an instant is one, so that it does not matter who is first to draw.
-	o.Random = func() float64 { return w.dice("jitter", w.now()).Float64() }
+	// The jitter of an instant is one, so that it does not matter who is first to draw, and
+	// makes whole milliseconds of the schedule's delays.
+	o.Random = func() float64 { return float64(w.dice("jitter", w.now()).IntN(8)) / 8 }
 	var err error
 	p.e, err = engine.Open(context.Background(), o)
 	return p, err

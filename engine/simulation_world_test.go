@@ -78,9 +78,10 @@ func (w *world) story() string {
 	return b.String()
 }
 
-// between draws a duration, to the nanosecond, so that hardly two things fall into one instant.
+// between draws a duration of whole milliseconds, as the file has its times: it then makes no
+// difference whether the engine goes by the file or by what it has in memory.
 func between(r *rand.Rand, from, to time.Duration) time.Duration {
-	return from + time.Duration(r.Int64N(int64(to-from)))
+	return from + time.Duration(r.Int64N(int64((to-from)/time.Millisecond)))*time.Millisecond
 }
 
 func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
