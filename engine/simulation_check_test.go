@@ -38,7 +38,7 @@ func (s *simulation) settle() {
 		}
 	}
 	s.observe()
-	s.note1("everything has ended")
+	s.tell("everything has ended")
 	s.must(s.p.stop(time.Minute))
 	if s.rnd.IntN(4) > 0 && !s.crashedAtStop() {
 		return // what it says now is what it will say when it is opened again

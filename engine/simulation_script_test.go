@@ -246,7 +246,7 @@ func (s *simulation) revive() {
 		synctest.Wait()
 		path := s.p.bury()
 		time.Sleep(between(s.rnd, time.Millisecond, pick(s.rnd, []time.Duration{time.Second, time.Minute, 5 * time.Minute})))
-		s.note1("process %d opens the file", s.runs)
+		s.tell("process %d opens the file", s.runs)
 		s.open(path)
 		if s.rnd.IntN(10) == 0 {
 			s.mu.Lock()
@@ -276,13 +276,14 @@ func (s *simulation) kill() {
 	}
 }
 
-func (s *simulation) note1(format string, args ...any) {
+// tell is note, for those who do not hold s.mu.
+func (s *simulation) tell(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.note(format, args...)
 }
 
-// forget is called when a process has ended: nothing is in flight.
+// forget is called when a process has ended: nothing is in flight. w.mu is held.
 func (w *world) forget() {
 	for _, s := range w.sources {
 		if s.polling {
@@ -444,7 +445,7 @@ func (s *simulation) planPublish(n int) func() {
 // restart stops the process and starts another one on its file.
 func (s *simulation) restart() {
 	grace := pick(s.rnd, []time.Duration{0, 500 * time.Millisecond, 30 * time.Second})
-	s.note1("process %d stops, within %s", s.p.number, grace)
+	s.tell("process %d stops, within %s", s.p.number, grace)
 	begun := s.now()
 	s.must(s.p.stop(grace))
 	if took := s.now() - begun; took > grace+time.Second {
@@ -458,7 +459,7 @@ func (s *simulation) restart() {
 		return
 	}
 	time.Sleep(between(s.rnd, time.Millisecond, pick(s.rnd, []time.Duration{time.Second, 3 * time.Minute})))
-	s.note1("process %d opens the file", s.runs)
+	s.tell("process %d opens the file", s.runs)
 	s.open(s.p.path)
 	s.must(s.p.start())
 	s.refresh()
@@ -521,7 +522,7 @@ func (s *simulation) reviveDestination() {
 		if d.isFunction() || d.active.last() == yes || d.status(s) != "disabled" {
 			continue
 		}
-		s.note1("%s is revived", d.name)
+		s.tell("%s is revived", d.name)
 		_, err := s.p.e.UpdateDestination(s.ctx, d.id, engine.UpdateDestination{Active: true})
 		s.must(err)
 		s.mu.Lock()
@@ -539,7 +540,7 @@ func (s *simulation) archiveDestination() {
 	if d.isFunction() {
 		return
 	}
-	s.note1("%s is archived", d.name)
+	s.tell("%s is archived", d.name)
 	_, err := s.p.e.ArchiveDestination(s.ctx, d.id)
 	s.must(err)
 	s.mu.Lock()
@@ -580,7 +581,7 @@ func (s *simulation) relink() {
 			ids = append(ids, d.id)
 		}
 	}
-	s.note1("%s has other destinations", c.name)
+	s.tell("%s has other destinations", c.name)
 	_, err := s.p.e.UpdateCallback(s.ctx, c.id, engine.UpdateCallback{DestinationIDs: &ids})
 	s.must(err)
 	is := yes

@@ -124,7 +124,7 @@ func (l timeline) at(t time.Duration) answerOf {
 
 func (l timeline) last() answerOf { return l[len(l)-1].is }
 
-// ever tells whether a fact may have been false since a time.
+// mayBeFalseSince tells whether a fact may have been false at a time or later.
 func (l timeline) mayBeFalseSince(t time.Duration) bool {
 	if l.at(t) != yes {
 		return true
