@@ -53,6 +53,7 @@ type simPoll struct {
 	at, done time.Duration
 	ok       bool
 	unsure   bool // the process was being stopped, or the trigger changed
+	dropped  bool // the trigger changed meanwhile, for certain, so that it does not count
 	items    []*simItem
 	unmapped map[*simItem]bool
 }
@@ -187,8 +188,8 @@ func (p *process) poll(ctx context.Context, key string, req engine.PollRequest) 
 	s.polling = false
 	this.done, this.ok = w.now(), failure == nil
 	this.unsure = errors.Is(ctx.Err(), context.Canceled) || s.disturbed >= this.at
-	// A failed poll's state is to be ignored, too.
-	cursor := from.Cursor
+	this.dropped = s.disturbed > this.at && s.disturbed < this.done && p.survived(s.disturbed)
+	var cursor int
 	if failure == nil {
 		this.items, cursor = s.give(r, from.Cursor)
 		for _, i := range this.items {
@@ -197,7 +198,7 @@ func (p *process) poll(ctx context.Context, key string, req engine.PollRequest) 
 			result.Inputs = append(result.Inputs, input)
 		}
 	} else {
-		cursor = len(s.items)
+		cursor = len(s.items) // a failed poll's state is to be ignored, too
 	}
 	result.State = json.RawMessage(fmt.Sprintf(`{"poll":%d,"cursor":%d}`, number, cursor))
 	switch {
@@ -216,7 +217,7 @@ func (p *process) poll(ctx context.Context, key string, req engine.PollRequest) 
 	for n, i := range this.items {
 		labels[n] = i.label
 	}
-	if cursor > from.Cursor {
+	if failure == nil && cursor > from.Cursor {
 		p.tempt("poll")
 	}
 	w.note("%s is polled, number %d with state %d, for %s: %s %q", s.name, number, from.Poll, this.done-this.at, trouble, labels)
@@ -231,6 +232,9 @@ func (w *world) beginPoll(p *process, s *simSource, state, cursor int) int {
 	s.polling = true
 	if state > len(s.polls) || state > 0 && !s.polls[state-1].ok {
 		w.wrong("%s is polled with the state of poll %d, which failed", s.name, state)
+	}
+	if state > 0 && state <= len(s.polls) && s.polls[state-1].dropped {
+		w.wrong("%s is polled with the state of poll %d, during which it was changed", s.name, state)
 	}
 	if state < s.recorded {
 		w.wrong("%s is polled with the state of poll %d, not %d", s.name, state, s.recorded)
