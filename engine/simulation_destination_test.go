@@ -220,7 +220,7 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 		d.leave(ctx, r, label, verdict{code: "network"})
 		return nil, errors.New("refused")
 	case "halfway":
-		return &http.Response{StatusCode: 200, Header: header, Body: &endless{ctx, func() {
+		return &http.Response{StatusCode: 200, Header: header, Body: &neverEnds{ctx, func() {
 			d.leave(ctx, r, label, verdict{code: "timeout", status: 200})
 		}}}, nil
 	case "ok":
@@ -242,13 +242,13 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: v.status, Header: header, Body: io.NopCloser(bytes.NewBufferString("because"))}, nil
 }
 
-// endless is the body of an answer that does not end.
-type endless struct {
+// neverEnds is the body of an answer that does not end.
+type neverEnds struct {
 	ctx   context.Context
 	ended func()
 }
 
-func (e *endless) Read([]byte) (int, error) {
+func (e *neverEnds) Read([]byte) (int, error) {
 	<-e.ctx.Done()
 	if e.ended != nil {
 		e.ended()
@@ -257,7 +257,7 @@ func (e *endless) Read([]byte) (int, error) {
 	return 0, e.ctx.Err()
 }
 
-func (e *endless) Close() error { return nil }
+func (e *neverEnds) Close() error { return nil }
 
 // functionTroubles are the ways in which a destination inside the program can fail.
 var functionTroubles = []string{"error", "error", "permanent", "busy", "panic", "exit", "hang", "late"}
