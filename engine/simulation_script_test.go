@@ -252,7 +252,6 @@ func (s *simulation) planPublish(n int) func() {
 		}
 		if e.label == "" {
 			e.label, e.typ = fmt.Sprintf("%s/p%d", c.name, c.labels), pick(s.rnd, simTypes)
-			e.batch = fmt.Sprint(e.label, n)
 			c.labels++
 			c.published[e.label] = e
 		}
@@ -262,7 +261,7 @@ func (s *simulation) planPublish(n int) func() {
 	for _, e := range of {
 		e.tried = append(e.tried, s.now())
 		if len(e.tried) == 1 {
-			e.batch = of[0].label
+			e.batch = fmt.Sprintf("%s at %s", of[0].label, e.tried[0])
 		}
 	}
 	s.mu.Unlock()

@@ -40,7 +40,7 @@ func list[T any](ctx context.Context, s *Store, sel *selection, p Page, load fun
 
 // get loads one row by its id.
 func get[T any](ctx context.Context, s *Store, sel *selection, entity, id string, load func(context.Context, []int64) ([]T, error)) (item T, err error) {
-	seqs, _, _, err := sel.ids([]string{id}).page(ctx, s.readers, Page{Limit: 1})
+	seqs, _, _, err := sel.ids([]string{id}).page(ctx, s.prepared, Page{Limit: 1})
 	if err != nil {
 		return item, err
 	}

@@ -201,7 +201,7 @@ func (s *Store) Notification(ctx context.Context, callbackID, id string) (Notifi
 	if err != nil {
 		return n, err
 	}
-	seq, err := seqOf(ctx, s.readers, "notification", id)
+	seq, err := seqOf(ctx, s.prepared, "notification", id)
 	if err != nil {
 		return n, notFound(err, "callback.notification", id)
 	}
