@@ -136,7 +136,7 @@ func (s *Store) UpdateCallback(ctx context.Context, now time.Time, id string, se
 // CheckSets tells what a callback's sets refer to in vain, by an InvalidReferencesError, and
 // changes nothing. Without a provider's id nothing is told of triggers.
 func (s *Store) CheckSets(ctx context.Context, providerID string, sets CallbackSets) error {
-	_, err := resolveSets(ctx, s.read, s.readers, providerID, sets)
+	_, err := resolveSets(ctx, s.read, s.prepared, providerID, sets)
 	return err
 }
 

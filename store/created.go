@@ -90,13 +90,13 @@ func (s *Store) created(ctx context.Context, sel *selection, r Range) error {
 // not older than a time.
 func (s *Store) firstFrom(ctx context.Context, table string, above, at int64) (int64, error) {
 	from, to := above+1, int64(math.MaxInt64)
-	if err := s.readers.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) + 1 FROM "+table).Scan(&to); err != nil {
+	if err := s.prepared.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) + 1 FROM "+table).Scan(&to); err != nil {
 		return 0, err
 	}
 	for from < to {
 		middle := from + (to-from)/2
 		var seq, created int64
-		err := s.readers.QueryRowContext(ctx, "SELECT seq, created_at FROM "+table+" WHERE seq >= ? ORDER BY seq LIMIT 1", middle).Scan(&seq, &created)
+		err := s.prepared.QueryRowContext(ctx, "SELECT seq, created_at FROM "+table+" WHERE seq >= ? ORDER BY seq LIMIT 1", middle).Scan(&seq, &created)
 		switch {
 		case errors.Is(err, sql.ErrNoRows) || err == nil && created >= at:
 			to = middle

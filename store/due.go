@@ -199,7 +199,7 @@ func (tx *tx) following(t dueTable, m *DueMove, limit int) (found [][]int64, err
 // ClockSetBack is how far now is behind what the file knows to have happened; 0: it is not, or
 // that is known already, from when it was set back.
 func (s *Store) ClockSetBack(ctx context.Context, now time.Time) (time.Duration, error) {
-	newest, err := newestTime(ctx, s.readers)
+	newest, err := newestTime(ctx, s.prepared)
 	if err != nil {
 		return 0, err
 	}

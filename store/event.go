@@ -288,7 +288,7 @@ func (s *Store) ListEvents(ctx context.Context, callbackID string, f EventFilter
 		if byKind {
 			// A callback may have had any number of kinds; of too many it is enough to know that.
 			k := f.kinds(callback)
-			if kinds, err = queryInts(ctx, s.readers, k.text+" LIMIT ?", append(k.args, maxWalks+1)...); err != nil {
+			if kinds, err = queryInts(ctx, s.prepared, k.text+" LIMIT ?", append(k.args, maxWalks+1)...); err != nil {
 				return err
 			}
 		}

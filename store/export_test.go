@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,20 +47,22 @@ func (t *tx) Scan(query string, to ...any) error {
 // Readers is the pool that reads.
 func (s *Store) Readers() *sql.DB { return s.readers }
 
-// Query is a statement that was run or prepared.
+// Query is a statement that was prepared, with a null for each argument.
 type Query struct {
 	Text string
 	Args []any
 }
 
-// Recorder keeps the queries that a store's readers run and prepare.
+// Recorder keeps the queries that a store's readers prepare.
 type Recorder struct {
+	s       *Store
 	mu      sync.Mutex
 	queries []Query
 }
 
-// Take returns what was recorded since the last call.
+// Take returns what was recorded since the last call, and has it prepared anew the next time.
 func (r *Recorder) Take() []Query {
+	_ = r.s.prepared.close()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := r.queries
@@ -67,24 +70,20 @@ func (r *Recorder) Take() []Query {
 	return out
 }
 
-func (r *Recorder) add(text string, named []driver.NamedValue) {
-	q := Query{Text: text}
-	for _, v := range named {
-		q.Args = append(q.Args, v.Value)
-	}
+func (r *Recorder) add(text string) {
+	q := Query{Text: text, Args: make([]any, strings.Count(text, "?"))}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.queries = append(r.queries, q)
 }
 
-// Record exchanges a store's readers for such that are recorded, and prepares all queries
-// on them.
+// Record exchanges a store's readers for such that are recorded.
 func (s *Store) Record(path string) (*Recorder, error) {
 	connector, err := sqlite.NewConnector(readerDSN(Options{Path: path}))
 	if err != nil {
 		return nil, err
 	}
-	r := &Recorder{}
+	r := &Recorder{s: s}
 	if err := s.prepared.close(); err != nil {
 		return nil, err
 	}
@@ -114,13 +113,8 @@ type recordingConn struct {
 }
 
 func (c recordingConn) PrepareContext(ctx context.Context, text string) (driver.Stmt, error) {
-	c.r.add(text, nil)
+	c.r.add(text)
 	return c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, text)
-}
-
-func (c recordingConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
-	c.r.add(text, args)
-	return c.Conn.(driver.QueryerContext).QueryContext(ctx, text, args)
 }
 
 // SchemaVersion is the schema that new files have.
@@ -163,4 +157,20 @@ func DueQueries() (texts []string) {
 		texts = append(texts, t.following(true), t.following(false))
 	}
 	return texts
+}
+
+// MaxPrepared is how many statements are kept.
+const MaxPrepared = maxPrepared
+
+// Prepared is how many statements the readers keep.
+func (s *Store) Prepared() int {
+	s.prepared.mu.Lock()
+	defer s.prepared.mu.Unlock()
+	return len(s.prepared.stmts)
+}
+
+// RunPrepared runs a query of one number.
+func (s *Store) RunPrepared(ctx context.Context, query string) error {
+	var n int
+	return s.prepared.QueryRowContext(ctx, query).Scan(&n)
 }

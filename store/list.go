@@ -27,7 +27,7 @@ type Range struct{ After, Before time.Time }
 
 // list finds one page and loads its rows.
 func list[T any](ctx context.Context, s *Store, sel *selection, p Page, load func(context.Context, []int64) ([]T, error)) (List[T], error) {
-	seqs, before, after, err := sel.page(ctx, s.readers, p)
+	seqs, before, after, err := sel.page(ctx, s.prepared, p)
 	if err != nil {
 		return List[T]{}, err
 	}

@@ -9,69 +9,111 @@ import (
 	"github.com/callbackd/callbackd/store/internal/db"
 )
 
-// prepared runs fixed queries with statements that are prepared when they are first used and
-// kept from then on: a connection never needs all of them, and to prepare them takes most of the
-// time in which a store opens.
+// maxPrepared bounds the statements that are kept. Lists with many filters have very many forms.
+const maxPrepared = 500
+
+// prepared runs queries with statements that are prepared when they are first used and kept
+// from then on: a connection never needs all of them, and to prepare them takes most of the time
+// in which a store opens, and of that of a short query.
 type prepared struct {
 	db db.DBTX
 
-	mu    sync.RWMutex
-	stmts map[string]*sql.Stmt // by text
+	mu    sync.Mutex
+	stmts map[string]*statement // by text
 }
 
-func prepare(on db.DBTX) *prepared { return &prepared{db: on, stmts: make(map[string]*sql.Stmt)} }
+// statement is one that is kept, or used for the last time.
+type statement struct {
+	*sql.Stmt
+	users   int
+	dropped bool // its last user closes it
+}
 
-// PrepareContext gives the statement of a query. It is not the caller's to close.
-func (p *prepared) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
-	p.mu.RLock()
-	stmt := p.stmts[query]
-	p.mu.RUnlock()
-	if stmt != nil {
-		return stmt, nil
-	}
+func prepare(on db.DBTX) *prepared { return &prepared{db: on, stmts: make(map[string]*statement)} }
+
+// acquire gives the statement of a query, to be released when the call with it has returned.
+func (p *prepared) acquire(ctx context.Context, query string) (*statement, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if stmt := p.stmts[query]; stmt != nil {
-		return stmt, nil
+	s := p.stmts[query]
+	if s != nil {
+		s.users++
+	}
+	p.mu.Unlock()
+	if s != nil {
+		return s, nil
 	}
 	stmt, err := p.db.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	p.stmts[query] = stmt
-	return stmt, nil
+	s = &statement{Stmt: stmt, users: 1}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stmts[query] != nil { // somebody else was faster
+		s.dropped = true
+		return s, nil
+	}
+	if len(p.stmts) >= maxPrepared {
+		_ = p.drop()
+	}
+	p.stmts[query] = s
+	return s, nil
+}
+
+func (p *prepared) release(s *statement) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.users--; s.dropped && s.users == 0 {
+		_ = s.Close() // rows that are still read from it keep it open
+	}
 }
 
 func (p *prepared) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	stmt, err := p.PrepareContext(ctx, query)
+	s, err := p.acquire(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	return stmt.ExecContext(ctx, args...)
+	defer p.release(s)
+	return s.ExecContext(ctx, args...)
 }
 
 func (p *prepared) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	stmt, err := p.PrepareContext(ctx, query)
+	s, err := p.acquire(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	return stmt.QueryContext(ctx, args...)
+	defer p.release(s)
+	return s.QueryContext(ctx, args...)
 }
 
 func (p *prepared) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	stmt, err := p.PrepareContext(ctx, query)
+	s, err := p.acquire(ctx, query)
 	if err != nil {
 		return p.db.QueryRowContext(ctx, query, args...) // a row can only be had from a query, which fails again
 	}
-	return stmt.QueryRowContext(ctx, args...)
+	defer p.release(s)
+	return s.QueryRowContext(ctx, args...)
 }
 
+// PrepareContext prepares a statement that is the caller's to close.
+func (p *prepared) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+	return p.db.PrepareContext(ctx, query)
+}
+
+// close closes all statements, those in use by their last users.
 func (p *prepared) close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.drop()
+}
+
+// drop forgets all statements. p.mu is held.
+func (p *prepared) drop() error {
 	var errs []error
-	for _, stmt := range p.stmts {
-		errs = append(errs, stmt.Close())
+	for _, s := range p.stmts {
+		if s.dropped = true; s.users == 0 {
+			errs = append(errs, s.Close())
+		}
 	}
 	clear(p.stmts)
 	return errors.Join(errs...)
