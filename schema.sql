@@ -308,6 +308,7 @@ CREATE INDEX event_status ON event (callback_seq, status, delivery_status);
 CREATE INDEX event_unmapped ON event (next_map_at) WHERE next_map_at IS NOT NULL;
 CREATE INDEX event_mapping_error ON event (instance_trigger_seq) WHERE error_code IS NOT NULL;
 
+-- An input that is '=' is the same as the output, byte for byte, as that of most sources is.
 CREATE TABLE event_payload (
   event_seq INTEGER PRIMARY KEY REFERENCES event (seq),
   input     BLOB,

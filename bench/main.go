@@ -31,6 +31,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime/pprof"
 	"syscall"
 	"time"
 )
@@ -40,6 +41,7 @@ func main() {
 	only := flag.String("run", "", "only the sections whose name matches this `regexp`: throughput, latency, memory, disk, start, triggers, events, destinations, waiting, readers, retention")
 	scale := flag.Int("scale", 0, "the largest `size` of the scale tables, instead of each one's own")
 	dir := flag.String("dir", "", "`folder` for the files that are measured; default: the one for temporary files")
+	profile := flag.String("cpuprofile", "", "write a CPU profile of the run to this `file`")
 	flag.Parse()
 	size := whole
 	if *short {
@@ -54,7 +56,18 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if *profile != "" {
+		file, err := os.Create(*profile)
+		if err == nil {
+			err = pprof.StartCPUProfile(file)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench: -cpuprofile:", err)
+			os.Exit(2)
+		}
+	}
 	r, err := run(ctx, size, sections, *dir, os.Stderr)
+	pprof.StopCPUProfile()
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

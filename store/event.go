@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/hex"
@@ -198,7 +199,11 @@ func (tx *tx) insertEvent(now int64, r *routing, e newRow) (stored Event, delive
 		orNull(tx.firstNotification(destinations)), len(destinations), 0, 0, e.mapAttempts, orNull(e.nextMapAt), created, created); err != nil {
 		return stored, nil, err
 	}
-	if err := tx.add(tx.w.rows.payloads, seq, []byte(e.input), []byte(e.output)); err != nil {
+	input := []byte(e.input)
+	if input != nil && bytes.Equal(e.input, e.output) {
+		input = []byte(sameAsOutput)
+	}
+	if err := tx.add(tx.w.rows.payloads, seq, input, []byte(e.output)); err != nil {
 		return stored, nil, err
 	}
 	at := fromMS(created)
@@ -208,6 +213,9 @@ func (tx *tx) insertEvent(now int64, r *routing, e newRow) (stored Event, delive
 		Status: e.status, DeliveryStatus: delivery, Error: e.failure, DestinationCount: len(destinations), CreatedAt: at, UpdatedAt: at}
 	return stored, deliveries, err
 }
+
+// sameAsOutput is stored for an input that is the same as the output. It is not JSON.
+const sameAsOutput = "="
 
 // eventType is the row number of a callback's kind of event, which is made with its first.
 func (tx *tx) eventType(r *routing, typ, triggerKey string) (seq int64, err error) {
@@ -384,6 +392,9 @@ func loadEvents(ctx context.Context, q *db.Queries, seqs []int64) ([]Event, erro
 	}
 	return inOrder(seqs, rows, func(r *db.EventsBySeqRow) int64 { return r.Event.Seq }, func(r *db.EventsBySeqRow) (Event, error) {
 		e := r.Event
+		if string(r.Input) == sameAsOutput {
+			r.Input = r.Output
+		}
 		return Event{ID: e.ID, CallbackID: r.CallbackID, InstanceID: orElse(r.InstanceID, ""), TriggerKey: r.TriggerKey,
 			Type: r.Type, SourceID: e.SourceID, Input: r.Input, Output: r.Output, Status: e.Status, DeliveryStatus: e.DeliveryStatus,
 			Error: failure(e.ErrorCode, e.ErrorMessage), DestinationCount: int(e.DestinationCount), SuccessCount: int(e.SuccessCount),

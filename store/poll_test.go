@@ -65,6 +65,23 @@ func TestRecordPoll(t *testing.T) {
 		equal(t, "events", f.poll(f.target("gone"), `1`, "a").Events, 1)
 	})
 
+	t.Run("AnInputThatIsTheOutputIsStoredOnce", func(t *testing.T) {
+		t.Parallel()
+		f := shared.fresh(t)
+		f.poll(f.target("made"), `1`, "same")
+		other := item("other")
+		other.Input = json.RawMessage(`{"raw":1}`)
+		none := item("none")
+		none.Input = nil
+		must(f.RecordPoll(t.Context(), f.target("made"), store.Poll{At: day, NextPollAt: day, Items: []store.Item{other, none}}))(t)
+		var got []string
+		for _, e := range f.events() {
+			got = append(got, string(e.Input)+" "+string(e.Output))
+		}
+		equal(t, "inputs and outputs", got, []string{"{} {}", `{"raw":1} {}`, " {}"})
+		equal(t, "bytes of inputs", f.count("SELECT sum(length(p.input)) FROM event_payload AS p JOIN event AS e ON e.seq = p.event_seq JOIN callback AS c ON c.seq = e.callback_seq WHERE c.id = ?", f.callback.ID), 1+9)
+	})
+
 	t.Run("ABaselineIsRememberedAndNotEmitted", func(t *testing.T) {
 		t.Parallel()
 		f := shared.fresh(t)
