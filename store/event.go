@@ -289,6 +289,7 @@ func (s *Store) ListEvents(ctx context.Context, callbackID string, f EventFilter
 		if err := s.created(ctx, sel, f.Created); err != nil {
 			return err
 		}
+		sel.weights = "SELECT p.event_seq, coalesce(length(p.input), 0) + coalesce(length(p.output), 0) FROM event_payload AS p WHERE p.event_seq IN (SELECT value FROM json_each(?))"
 		sel.ids(f.IDs).sourceIDs(callback, f.SourceIDs)
 		byKind, byInstance := len(f.Types)+len(f.TriggerKeys) > 0, len(f.Instances) > 0
 		var kinds, triggers []int64

@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +16,40 @@ import (
 func TestList(t *testing.T) {
 	t.Parallel()
 	shared := setup(t)
+
+	// A hundred of the largest events are more than a request should take memory for.
+	t.Run("APageOfLargeEventsEndsEarly", func(t *testing.T) {
+		t.Parallel()
+		f := shared.fresh(t)
+		var want []string
+		for i := range 5 {
+			size := 3 << 20 / 2
+			if i == 3 {
+				size = 5 << 20 // more than a page: it is one all the same
+			}
+			output := json.RawMessage(`"` + strings.Repeat("x", size) + `"`)
+			want = append(want, must(f.Publish(t.Context(), day, f.callback.ID, store.NewEvent{Type: "x", Output: output}))(t)[0].Event.ID)
+		}
+		pages := func(p store.Page) (got []string) {
+			for {
+				l := must(f.ListEvents(t.Context(), f.callback.ID, store.EventFilter{}, p))(t)
+				ids := eventIDs(l)
+				if p.Before != "" {
+					got = append(got, fmt.Sprint(len(ids), l.HasMoreBefore))
+					if p.Before = ids[0]; !l.HasMoreBefore {
+						return got
+					}
+					continue
+				}
+				got = append(got, fmt.Sprint(len(ids), l.HasMoreAfter))
+				if p.After = ids[len(ids)-1]; !l.HasMoreAfter {
+					return got
+				}
+			}
+		}
+		equal(t, "forwards", pages(store.Page{}), []string{"2 true", "1 true", "1 true", "1 false"})
+		equal(t, "backwards", pages(store.Page{Before: want[4]}), []string{"1 true", "2 true", "1 false"})
+	})
 
 	// Whatever the limit and the order, and whether one begins in front or behind.
 	t.Run("PagesGiveEachRowOnceInOrder", func(t *testing.T) {

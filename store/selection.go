@@ -28,6 +28,7 @@ type selection struct {
 	index   string // the one to go by; "": SQLite chooses
 	lookup  bool   // the rows are few, and found by their numbers
 	none    bool   // nothing can be found
+	weights string // a query for row numbers, of those in a JSON list, and how many bytes each row has; "": few
 	where   []condition
 	choices [][]condition // one of each
 	from    int64         // rows from this number on
@@ -197,11 +198,50 @@ func (s *selection) page(ctx context.Context, r rowReader, p Page) (seqs []int64
 	}
 	more := len(seqs) > limit
 	seqs = seqs[:min(len(seqs), limit)]
+	if fitting, err := s.fitting(ctx, r, seqs); err != nil {
+		return nil, false, false, err
+	} else if fitting < len(seqs) {
+		seqs, more = seqs[:fitting], true
+	}
 	if backwards {
 		slices.Reverse(seqs)
 		return seqs, more, true, nil
 	}
 	return seqs, cursor != "", more, nil
+}
+
+// maxPageBytes is how much the rows of a page may have together, unless the first alone has more:
+// a hundred of the largest events would take more memory than a request should.
+const maxPageBytes = 4 << 20
+
+// fitting is how many of the rows fit into a page.
+func (s *selection) fitting(ctx context.Context, r rowReader, seqs []int64) (int, error) {
+	if s.weights == "" || len(seqs) < 2 {
+		return len(seqs), nil
+	}
+	rows, err := r.QueryContext(ctx, s.weights, seqsJSON(seqs))
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	weights := make(map[int64]int64, len(seqs))
+	for rows.Next() {
+		var seq, bytes int64
+		if err := rows.Scan(&seq, &bytes); err != nil {
+			return 0, err
+		}
+		weights[seq] = bytes
+	}
+	if err := rows.Err(); err != nil {
+		return 0, err
+	}
+	total := int64(0)
+	for i, seq := range seqs {
+		if total += weights[seq]; total > maxPageBytes && i > 0 {
+			return i, nil
+		}
+	}
+	return len(seqs), nil
 }
 
 // query is one walk for every way to choose one of each choice, merged by row number: a row
