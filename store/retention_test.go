@@ -106,9 +106,11 @@ func TestRetention(t *testing.T) {
 		var sizes []int
 		now := day
 		for range 4 {
-			for range 300 {
-				must(f.Publish(t.Context(), now, f.callback.ID, store.NewEvent{Type: "x", Output: []byte(`{"text":"` + fmt.Sprintf("%0600d", 1) + `"}`)}))(t)
+			events := make([]store.NewEvent, 300)
+			for i := range events {
+				events[i] = store.NewEvent{Type: "x", Output: []byte(`{"text":"` + fmt.Sprintf("%0600d", i) + `"}`)}
 			}
+			must(f.Publish(t.Context(), now, f.callback.ID, events...))(t)
 			check(t, f.RecordOutcomes(t.Context(), now, outcomesOf(f, 300)))
 			now = now.Add(2 * keep)
 			f.removeAll(now, keep)
