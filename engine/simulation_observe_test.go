@@ -121,7 +121,7 @@ const slack = 2 * time.Second
 func (s *simulation) observeNotification(n engine.Notification) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	due := n.NextAttemptAt.Sub(s.begun)
+	due := s.planned(n.NextAttemptAt)
 	v := s.deliveries[n.ID]
 	i := slices.IndexFunc(s.destinations, func(d *simDestination) bool { return d.id == n.Destination.ID })
 	d := s.destinations[i]
@@ -149,7 +149,7 @@ func (s *simulation) observeNotification(n engine.Notification) {
 		return
 	}
 	least, most := retryBounds(d.settings.Retry, last.number, last.verdict)
-	if due < last.ended+least-time.Millisecond || due > last.ended+most+time.Millisecond {
+	if due < last.ended+least-s.exact() || due > last.ended+most+s.exact() {
 		s.wrong("%s: attempt %d, of type %s, follows %s after attempt %d, which came to %q, not %s to %s", about, last.number+1, d.settings.Retry.Type, due-last.ended, last.number, last.verdict.code, least, most)
 	}
 }
@@ -162,7 +162,7 @@ func (s *simulation) observeTrigger(of []*simSource, t engine.InstanceTrigger) {
 	if t.NextPollAt.IsZero() || source.polling {
 		return
 	}
-	due := t.NextPollAt.Sub(s.begun)
+	due := s.planned(t.NextPollAt)
 	since := max(due, s.p.opened)
 	if n := len(source.polls); n > 0 {
 		since = max(since, source.polls[n-1].done)

@@ -67,6 +67,7 @@ func openProcess(w *world, number int, path string, o engine.Options) (*process,
 	o.Functions = p.functions()
 	o.PollTimeout = simPollTimeout
 	o.HTTPClient = &http.Client{Transport: p}
+	o.Now = w.wallNow
 	// The jitter of an instant is one, so that it does not matter who is first to draw, and
 	// makes whole milliseconds of the schedule's delays.
 	o.Random = func() float64 { return float64(w.dice("jitter", w.now()).IntN(8)) / 8 }

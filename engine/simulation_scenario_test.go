@@ -16,6 +16,7 @@ func newSimulation(seed uint64, template, dir string, log *slog.Logger) *simulat
 	s := &simulation{world: newWorld(seed), ctx: context.Background(), template: template, dir: dir, log: log}
 	s.rnd = s.dice("script")
 	s.concurrent = s.rnd.IntN(4) == 0
+	s.setClocks = s.dice("clock").IntN(4) == 0
 	s.size = pick(s.rnd, []int{1, 1, 1, 1, 1, 1, 2, 2, 3}) // most are small: a thousand small runs find more than a hundred large ones
 	for n := range 1 + s.rnd.IntN(1+s.size) {
 		s.drawDestination(n)

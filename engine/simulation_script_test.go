@@ -182,6 +182,8 @@ func (s *simulation) step() {
 		}
 		s.note("%s has %d items", source.name, len(source.items))
 		s.mu.Unlock()
+	case x < 77 && s.setClocks:
+		s.setClock(pick(s.rnd, []time.Duration{time.Hour, -time.Hour, 24 * time.Hour, -time.Minute, 10 * time.Second}))
 	case x < 74:
 		s.planCrash(between(s.rnd, time.Millisecond, 10*time.Second))
 	case x < 77:
@@ -206,6 +208,16 @@ func (s *simulation) step() {
 	default:
 		s.observe()
 	}
+}
+
+// setClock sets the clock on the wall, and gives the engine time to notice.
+func (s *simulation) setClock(by time.Duration) {
+	s.mu.Lock()
+	s.clockSet++
+	s.note("the clock is set by %s", by)
+	s.mu.Unlock()
+	s.clock.Add(int64(by))
+	s.wait(5 * time.Second)
 }
 
 // planCrash has the process crash at a commit to come: the first one after a while, or one

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,7 +26,22 @@ type world struct {
 	sources      []*simSource
 	deliveries   map[string]*simDelivery // by notification id
 	calm         bool                    // sources are well from now on
+
+	setClocks bool         // in this run the clock is set, and nobody crashes: a crash may make a due time inexact
+	clock     atomic.Int64 // by how much it was set, in nanoseconds
+	clockSet  int          // how often
 }
+
+// wallNow is what the clock on the wall says.
+func (w *world) wallNow() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) }
+
+// planned is when something is to happen that is due at a time by the clock as it is set now.
+func (w *world) planned(at time.Time) time.Duration {
+	return at.Sub(w.begun) - time.Duration(w.clock.Load())
+}
+
+// exact is how exact due times are: they are whole milliseconds, also after they were moved.
+func (w *world) exact() time.Duration { return time.Duration(1+w.clockSet) * time.Millisecond }
 
 // moment is a line of a run's history.
 type moment struct {
