@@ -70,7 +70,7 @@ func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Sou
 	// Its source will give the same input again; a name made of its content lets that be known.
 	sum := sha256.Sum256(compact(input)) // as it is stored, and mapped again
 	item.Type, item.SourceID = unmappedType, "input:"+hex.EncodeToString(sum[:16])
-	item.Failure = &Failure{Code: store.MappingFailed, Message: shorten(redact(err.Error(), s.Auth))}
+	item.Failure = &Failure{Code: store.MappingFailed, Message: shorten(told(err, s.Auth))}
 	if item.NextMapAt = nextMapping(e.now(), attempts, err); item.NextMapAt.IsZero() && (len(input) > maxOutput || nesting(input) > maxNesting) {
 		item.Input = nil
 	}

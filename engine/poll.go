@@ -295,7 +295,7 @@ func (p *poller) poll(ctx context.Context, t readAhead) (recorded bool) {
 
 // failed records that a poll, which began at a time, failed.
 func (p *poller) failed(ctx context.Context, log *slog.Logger, t readAhead, s Source, at time.Time, err error) (recorded bool) {
-	f := store.PollFailure{Failure: Failure{Code: pollErrorCode(err), Message: shorten(redact(err.Error(), s.Auth))}}
+	f := store.PollFailure{Failure: Failure{Code: pollErrorCode(err), Message: shorten(told(err, s.Auth))}}
 	var unrecorded error
 	p.e.clock.plan(func() {
 		now, moved := p.e.clock.read()

@@ -95,3 +95,52 @@ func TestProvidersErrorsDoNotTellSecrets(t *testing.T) {
 func findsOne(context.Context, engine.PollRequest) (engine.PollResult, error) {
 	return engine.PollResult{Inputs: []json.RawMessage{json.RawMessage(`{"n":1}`)}, State: json.RawMessage(`1`)}, nil
 }
+
+// Secrets are left out in whatever form an error's text has them, and so are URLs' paths and
+// queries.
+func TestProvidersErrorsDoNotTellEscapedSecretsOrURLs(t *testing.T) {
+	t.Parallel()
+	const token = "line one\n\"<two>\"&\\three"
+	asJSON, err := json.Marshal(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth := json.RawMessage(`{"token":` + string(asJSON) + `,"pin":1234567890123456789}`)
+	for name, poll := range map[string]func(req engine.PollRequest) error{
+		"JSON":      func(engine.PollRequest) error { return fmt.Errorf("the source said {\"got\":%s}", asJSON) },
+		"PlainJSON": func(engine.PollRequest) error { return errors.New(`the source said line one\n\"<two>\"&\\three`) },
+		"Quoted":    func(engine.PollRequest) error { return fmt.Errorf("bad token %q", token) },
+		"Number":    func(engine.PollRequest) error { return errors.New("bad pin 1234567890123456789") },
+		"URL": func(req engine.PollRequest) error {
+			_, err := req.HTTP.Get("http://127.0.0.1:1/three/1234567?key=1234567890123456789")
+			return fmt.Errorf("ask: %w", err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log := new(safeBuffer)
+			e := open(t, engine.Options{Logger: slog.New(slog.NewTextHandler(log, nil)), Providers: []engine.Provider{{Key: "p", AuthMethods: []engine.AuthMethod{{Key: "m"}},
+				Triggers: []engine.Trigger{{Key: "t", Poll: func(_ context.Context, req engine.PollRequest) (engine.PollResult, error) {
+					return engine.PollResult{}, poll(req)
+				}}}}}})
+			ctx := t.Context()
+			deployment := must(e.CreateDeployment(ctx, engine.NewDeployment{Provider: "p", Config: &engine.NewConfigValue{Value: json.RawMessage(`{}`)}}))(t)
+			config := must(e.CreateAuthConfig(ctx, engine.NewAuthConfig{Method: "m", DeploymentID: deployment.ID, Value: auth}))(t)
+			callback := must(e.CreateCallback(ctx, engine.NewCallback{Details: engine.Details{Name: "c"}, DeploymentID: deployment.ID}))(t)
+			instance := must(e.AttachInstance(ctx, callback.ID, engine.NewInstance{ConfigID: deployment.DefaultConfig.ID, AuthConfigID: config.ID}))(t)
+			start(t, e)
+			var said string
+			eventually(t, "the failure is recorded", func() bool {
+				i, err := e.Instance(ctx, callback.ID, instance.ID)
+				if err != nil || i.Triggers[0].LastError == nil {
+					return false
+				}
+				said = i.Triggers[0].LastError.Message
+				return true
+			})
+			if said == "" || strings.Contains(said, "three") || strings.Contains(said, "123456") || strings.Contains(log.String(), "three") {
+				t.Errorf("it says %s", said)
+			}
+		})
+	}
+}
