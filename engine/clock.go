@@ -171,6 +171,7 @@ func (e *Engine) beginSetClock(ctx context.Context) (*store.DueMove, error) {
 	e.clock.agree(by, true)
 	e.deliverer.shift(by)
 	e.poller.shift(by)
+	e.stuck.shift(by)
 	return m, nil
 }
 

@@ -295,7 +295,9 @@ func (d *deliverer) attempt(n store.Delivery) (answered bool) {
 	if r.gone {
 		out.gone = p // what follows is decided, and logged, once that is known to be so still
 	} else {
-		d.e.failing.attempted(p.ID, r.failure)
+		if r.failure == nil || d.still(n.DestinationSeq, p) {
+			d.e.failing.attempted(p.ID, r.failure)
+		}
 		d.e.logAttempt(d.work, n, p, o)
 	}
 	d.recorder.record(out)
@@ -320,6 +322,13 @@ func (d *deliverer) endpoint(seq int64) (*endpoint, error) {
 	}
 	d.keep(seq, p, changes)
 	return p, nil
+}
+
+// still tells whether a destination is what it was when an attempt at it began: the failure of
+// what it was says nothing of what it is.
+func (d *deliverer) still(seq int64, p *endpoint) bool {
+	now, err := d.endpoint(seq)
+	return err != nil || now.Status == "active" && now.URL == p.URL
 }
 
 // keep remembers an endpoint for the next attempt, unless a destination has changed since it

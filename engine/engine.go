@@ -29,6 +29,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/callbackd/callbackd/store"
@@ -53,9 +54,9 @@ type Engine struct {
 	deliverer *deliverer
 	remover   *remover
 
-	mu         sync.Mutex // over what follows
-	state      lifeState
-	cutShort   bool // a Stop did not wait for work in flight
+	state      atomic.Int32 // a lifeState; set with mu held, which Start holds for long
+	mu         sync.Mutex   // over what follows
+	cutShort   bool         // a Stop did not wait for work in flight
 	cancelWork context.CancelFunc
 	unwatch    func()        // ends what looks after the clock, the file and the triggers
 	stopped    chan struct{} // closed when everything has stopped

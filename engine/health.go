@@ -38,9 +38,7 @@ func (h Health) Ready() bool { return len(h.Reasons) == 0 }
 // be asked as often as one likes.
 func (e *Engine) Health() Health {
 	h := Health{StuckTriggers: e.stuck.total(), FailingDestinations: e.failing.count()}
-	e.mu.Lock()
-	state := e.state
-	e.mu.Unlock()
+	state := e.state.Load()
 	switch state {
 	case lifeNew:
 		h.Reasons = append(h.Reasons, "the engine was not started")

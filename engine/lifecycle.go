@@ -9,7 +9,7 @@ import (
 	"github.com/callbackd/callbackd/engine/internal/outbound"
 )
 
-type lifeState int
+type lifeState = int32
 
 const (
 	lifeNew lifeState = iota
@@ -29,7 +29,7 @@ const stopGrace = time.Second
 func (e *Engine) Start(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.state != lifeNew {
+	if e.state.Load() != lifeNew {
 		return errors.New("engine: it was started before; open a new one")
 	}
 	// Work outlives the caller's context; Stop ends it.
@@ -50,7 +50,8 @@ func (e *Engine) Start(ctx context.Context) error {
 		watches.Go(func() { watch(watching) })
 	}
 	e.unwatch = func() { unwatch(); watches.Wait() }
-	e.state, e.cancelWork = lifeRunning, cancel
+	e.cancelWork = cancel
+	e.state.Store(lifeRunning)
 	return nil
 }
 
@@ -61,12 +62,12 @@ func (e *Engine) Start(ctx context.Context) error {
 // does not run does nothing; stopping it twice waits twice.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
-	if e.state == lifeNew {
+	if e.state.Load() == lifeNew {
 		e.mu.Unlock()
 		return nil
 	}
-	if e.state == lifeRunning {
-		e.state = lifeStopped
+	if e.state.Load() == lifeRunning {
+		e.state.Store(lifeStopped)
 		go func() { // awaited below, unless foreign code hangs
 			defer close(e.stopped)
 			defer e.cancelWork()
@@ -96,7 +97,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	select {
 	case <-e.stopped:
 	case <-time.After(stopGrace):
-		e.log.Error("a provider or function does not heed its context; it is left behind")
+		e.log.Error("work in flight does not end and is left behind: a provider or function does not heed its context, or the disk does not answer")
 	}
 	return context.Cause(ctx)
 }

@@ -67,7 +67,7 @@ func (d *deliverer) next() (*lane, time.Duration) {
 	return l, 0
 }
 
-// readLane reads one lane's part of the table, and tells whether it could.
+// readLane reads one lane's part of the table, and tells whether the table can be read.
 func (d *deliverer) readLane(ctx context.Context, l *lane) bool {
 	p, err := d.endpoint(l.destination)
 	if err == nil && p.Status != "active" {
@@ -106,6 +106,9 @@ func (d *deliverer) readLane(ctx context.Context, l *lane) bool {
 		}
 		d.takeIn(l, found, again)
 	})
+	if p == nil { // of a destination that is broken, nothing is known of the others by that
+		_, err = d.e.store.OpenNotifications(ctx, l.destination, 1)
+	}
 	return err == nil
 }
 

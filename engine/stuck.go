@@ -159,6 +159,15 @@ func (s *stuck) look(ctx context.Context) {
 	}
 }
 
+// shift moves along with a clock that was set.
+func (s *stuck) shift(by time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.free.IsZero() {
+		s.free = s.free.Add(by)
+	}
+}
+
 // follow looks from time to time.
 func (s *stuck) follow(ctx context.Context) {
 	ticker := time.NewTicker(stuckEvery)
@@ -166,6 +175,9 @@ func (s *stuck) follow(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			s.mu.Lock()
+			s.free = time.Time{}
+			s.mu.Unlock()
 			return
 		case <-ticker.C:
 			s.look(ctx)
@@ -184,7 +196,7 @@ func (s *stuck) total() int {
 func (s *stuck) show(i *Instance) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.free.IsZero() { // nothing is polled
+	if s.free.IsZero() || s.e.poller.held() { // nothing is polled
 		return
 	}
 	now := s.e.now()

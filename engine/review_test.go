@@ -1,0 +1,192 @@
+package engine_test
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/callbackd/callbackd/engine"
+)
+
+// One destination whose secret cannot be opened is one row's trouble: the others are delivered
+// to, and the engine is ready.
+func TestUnreadableDestinationLeavesItReady(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "callbacks.db")
+	var delivered atomic.Int64
+	synctest.Test(t, func(t *testing.T) {
+		deliver := roundTrip(func(*http.Request) (*http.Response, error) { delivered.Add(1); return answer(200, nil, ""), nil })
+		e := must(engine.Open(t.Context(), engine.Options{Path: path, NoSync: true, HTTPClient: &http.Client{Transport: deliver}, Providers: []engine.Provider{(&source{}).provider()}}))(t)
+		ill := attach(t, e, "source", engine.DestinationSettings{URL: "http://ill.test"})
+		well := attach(t, e, "source", engine.DestinationSettings{URL: "http://well.test"})
+		db := must(sql.Open("sqlite", path))(t)
+		if n := must(must(db.Exec("UPDATE destination SET signing_secret = x'00' WHERE id = ?", ill.destination.ID))(t).RowsAffected())(t); n != 1 {
+			t.Fatalf("%d rows are damaged", n)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		start(t, e)
+		publish(t, e, ill.callback.ID)
+		for range 4 {
+			publish(t, e, well.callback.ID)
+			time.Sleep(time.Minute)
+			if h := e.Health(); !h.Ready() {
+				t.Errorf("another's row makes it unready: %q", h.Reasons)
+			}
+		}
+		if n := delivered.Load(); n != 4 {
+			t.Errorf("%d deliveries", n)
+		}
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+	})
+}
+
+// A clock that is set, however far, does not hide a trigger whose turn does not come, and
+// blames none whose does.
+func TestStuckTriggerIsFoundAfterTheClockWasSet(t *testing.T) {
+	t.Parallel()
+	for _, by := range jumps {
+		t.Run(by.String(), func(t *testing.T) {
+			t.Parallel()
+			var wall wallClock
+			var hang atomic.Bool
+			var release chan struct{}
+			p := engine.Provider{Key: "p", Triggers: []engine.Trigger{{Key: "t", Interval: 10 * time.Second, Poll: func(context.Context, engine.PollRequest) (engine.PollResult, error) {
+				if hang.Load() {
+					<-release
+				}
+				return engine.PollResult{}, nil
+			}}}}
+			withLog(t, engine.Options{Now: wall.now, PollTimeout: 24 * time.Hour, Providers: []engine.Provider{p}}, nil, func(t *testing.T, e *engine.Engine, l *logged) {
+				release = make(chan struct{})
+				attach(t, e, "p", engine.DestinationSettings{URL: "http://receiver.test"})
+				start(t, e)
+				time.Sleep(time.Minute)
+				wall.set(by)
+				time.Sleep(time.Minute)
+				if n := e.Health().StuckTriggers; n != 0 || l.count("WARN", "is stuck") != 0 {
+					t.Errorf("%d are stuck because the clock was set", n)
+				}
+				hang.Store(true)
+				time.Sleep(time.Minute)
+				if n := e.Health().StuckTriggers; n != 1 {
+					t.Errorf("%d are stuck", n)
+				}
+				hang.Store(false)
+				close(release)
+			})
+		})
+	}
+}
+
+// An engine that was stopped polls nothing, and no trigger is to blame for that.
+func TestStoppedEngineBlamesNoTrigger(t *testing.T) {
+	t.Parallel()
+	withLog(t, engine.Options{Providers: []engine.Provider{(&source{}).provider()}}, nil, func(t *testing.T, e *engine.Engine, _ *logged) {
+		s := attach(t, e, "source", engine.DestinationSettings{URL: "http://receiver.test"})
+		start(t, e)
+		time.Sleep(time.Minute)
+		if err := e.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if tr := must(e.Instance(t.Context(), s.callback.ID, s.instance.ID))(t).Triggers[0]; tr.Status != "active" || tr.LastError != nil {
+			t.Errorf("it is shown as %s, %+v", tr.Status, tr.LastError)
+		}
+	})
+}
+
+// Attempts that were in flight when their destination was archived do not make it one that fails.
+func TestArchivedDestinationIsNotCountedAsFailing(t *testing.T) {
+	t.Parallel()
+	var made, held atomic.Int64
+	var release chan struct{}
+	deliver := func(*http.Request) (*http.Response, error) {
+		if made.Add(1) > 15 { // answers widen what is sent at a time
+			held.Add(1)
+			<-release
+			return answer(500, nil, ""), nil
+		}
+		time.Sleep(time.Second)
+		return answer(200, nil, ""), nil
+	}
+	withLog(t, engine.Options{Providers: []engine.Provider{(&source{}).provider()}}, deliver, func(t *testing.T, e *engine.Engine, l *logged) {
+		release = make(chan struct{})
+		s := attach(t, e, "source", engine.DestinationSettings{URL: "http://receiver.test", Timeout: time.Minute})
+		start(t, e)
+		for range 40 {
+			publish(t, e, s.callback.ID)
+		}
+		time.Sleep(15 * time.Second)
+		if held.Load() < 5 {
+			t.Errorf("%d in flight", held.Load())
+		}
+		must(e.ArchiveDestination(t.Context(), s.destination.ID))(t)
+		close(release)
+		time.Sleep(time.Minute)
+		if n := e.Health().FailingDestinations; n != 0 || l.count("WARN", "is failing") != 0 {
+			t.Errorf("%d destinations are failing, and none is active", n)
+		}
+	})
+}
+
+// blockingHandler is a log that waits at one text.
+type blockingHandler struct {
+	slog.Handler
+	text             string
+	entered, release chan struct{}
+}
+
+func (h blockingHandler) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, h.text) {
+		close(h.entered)
+		<-h.release
+	}
+	return nil
+}
+func (h blockingHandler) Enabled(context.Context, slog.Level) bool { return true }
+func (h blockingHandler) WithAttrs([]slog.Attr) slog.Handler       { return h }
+
+// Health answers from memory, also while a long start moves what is planned.
+func TestHealthDoesNotWaitForStart(t *testing.T) {
+	t.Parallel()
+	var wall wallClock
+	o := engine.Options{Path: filepath.Join(t.TempDir(), "callbacks.db"), Now: wall.now, Providers: []engine.Provider{(&source{}).provider()}}
+	wall.set(time.Hour)
+	e := must(engine.Open(t.Context(), o))(t)
+	publish(t, e, attach(t, e, "source", engine.DestinationSettings{URL: "http://receiver.test"}).callback.ID)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wall.set(-time.Hour)
+	h := blockingHandler{slog.DiscardHandler, "the clock was set while", make(chan struct{}), make(chan struct{})}
+	o.Logger = slog.New(h)
+	e = open(t, o)
+	started, asked := make(chan error, 1), make(chan engine.Health, 1)
+	go func() { started <- e.Start(t.Context()) }()
+	<-h.entered
+	go func() { asked <- e.Health() }()
+	select {
+	case got := <-asked:
+		if got.Ready() {
+			t.Error("it is ready before it has started")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Health waits for Start")
+	}
+	close(h.release)
+	if err := <-started; err != nil {
+		t.Error(err)
+	}
+}
