@@ -85,6 +85,10 @@ func (r *recorder) write(work context.Context, batch []recorded) {
 		return
 	}
 	for i := range batch { // should one of them be what the store refuses, the others need not suffer
+		if work.Err() != nil && r.e.store.WriteError() != nil { // but each would only wait for the disk
+			r.d.postpone(batch[i].delivery)
+			continue
+		}
 		one := batch[i : i+1]
 		if !r.retry(work, func() error { return r.commit(ctx, one) }) {
 			r.d.postpone(one[0].delivery)
