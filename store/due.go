@@ -115,7 +115,9 @@ func (tx *tx) saveDueMove(m *DueMove) error {
 }
 
 // MoveDue moves at most limit rows, in one transaction, and tells whether those were the last.
-// rewritten tells of rows whose due time was written anew since the move began; nil: of none.
+// rewritten tells of rows whose due time was written anew since the move began; nil: nobody
+// knows, and if the clock was set forwards, those that were changed since are taken for such.
+// If it was set back, times do not tell, and what moves twice is done too early and not too late.
 func (s *Store) MoveDue(ctx context.Context, m *DueMove, now time.Time, limit int, rewritten func(DueRow) bool) (done bool, err error) {
 	var next DueMove
 	err = s.write(ctx, func(tx *tx) error {
@@ -129,7 +131,11 @@ func (s *Store) MoveDue(ctx context.Context, m *DueMove, now time.Time, limit in
 		for _, r := range rows {
 			next.After = r[:len(t.keys)]
 			at, seq, updated := r[len(t.keys)-2], r[len(t.keys)-1], r[len(t.keys)]
-			if !m.right(t.name, seq, at, updated, ms(now)) && (rewritten == nil || !rewritten(DueRow{t.name, seq})) {
+			anew := m.By > 0 && updated >= m.From
+			if rewritten != nil {
+				anew = rewritten(DueRow{t.name, seq})
+			}
+			if !anew && !m.right(t.name, seq, at, updated, ms(now)) {
 				seqs = append(seqs, seq)
 			}
 		}

@@ -76,6 +76,31 @@ func TestDueMove(t *testing.T) {
 	}
 }
 
+// A move that a crash has cut short knows no more what was rewritten since it began; but a row
+// that was changed since a clock was set forwards was changed by the clock as it is now.
+func TestDueMoveThatWasCutShortDoesNotMoveTwice(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	ctx, by := t.Context(), 20*365*24*time.Hour // of a machine that started in the past
+	now := day.Add(by)
+	f.newDestination(store.ScopeAll, nil)
+	f.publish("one")
+	must(f.BeginDueMove(ctx, now, by))(t)
+	retry := now.Add(time.Minute)
+	check(t, f.Write(ctx, func(tx *store.Tx) error {
+		return tx.Exec(fmt.Sprintf("UPDATE notification SET next_attempt_at = %d, updated_at = %d", retry.UnixMilli(), now.Add(time.Second).UnixMilli()))
+	}))
+	m := must(f.UnfinishedDueMove(ctx))(t)
+	for done := false; !done; {
+		var err error
+		done, err = f.MoveDue(ctx, m, now.Add(time.Hour), 1000, nil)
+		check(t, err)
+	}
+	if at := f.count("SELECT max(next_attempt_at) FROM notification"); at != int(retry.UnixMilli()) {
+		t.Errorf("a retry was moved twice: it is %s too late", time.UnixMilli(int64(at)).Sub(retry))
+	}
+}
+
 func TestClockSetBack(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
