@@ -46,8 +46,20 @@ type reading struct {
 
 func newClock(wall func() time.Time) *clock {
 	c := &clock{wall: wall}
-	c.last.Store(&reading{wall: wall().Round(0), real: time.Now()})
+	r := c.sample()
+	c.last.Store(&r)
 	return c
+}
+
+// sample reads both clocks at the same time: what passes between the two readings, when the
+// process is stopped there, would be taken for a clock that was set.
+func (c *clock) sample() reading {
+	for {
+		r := reading{real: time.Now(), wall: c.wall().Round(0)}
+		if time.Since(r.real) < time.Second {
+			return r
+		}
+	}
 }
 
 // now is the engine's time. Without somebody who compares the clocks it is the wall clock's.
@@ -69,18 +81,23 @@ func (c *clock) read() (now time.Time, moved time.Duration) {
 
 // off is by how much the wall clock was set since the last comparison; 0: it was not.
 func (c *clock) off() time.Duration {
-	last := c.last.Load()
-	off := c.wall().Round(0).Sub(last.wall.Add(time.Since(last.real)))
+	last, now := c.last.Load(), c.sample()
+	off := now.wall.Sub(last.wall.Add(now.real.Sub(last.real)))
 	if off > clockTolerance || off < -clockTolerance {
 		return off
 	}
 	return 0
 }
 
-// agree has the wall clock believed, and reckons that it was set by that much.
+// agree has the wall clock believed, and reckons that it was set by that much; that it was set
+// once more since, the next comparison tells.
 func (c *clock) agree(by time.Duration, steady bool) {
-	last := c.last.Load()
-	c.last.Store(&reading{wall: c.wall().Round(0), real: time.Now(), moved: last.moved + by, steady: steady})
+	last, now := c.last.Load(), c.sample()
+	if by != 0 {
+		now.wall = last.wall.Add(now.real.Sub(last.real) + by)
+	}
+	now.moved, now.steady = last.moved+by, steady
+	c.last.Store(&now)
 }
 
 // plan lets fn compute due times and write them: no clock is set meanwhile. fn must not wait

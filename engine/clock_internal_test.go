@@ -60,3 +60,45 @@ func TestClock_UnfinishedMoveIsEnded(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// A pause of the process between readings of the two clocks is not taken for a clock that was set.
+func TestClock_PauseBetweenItsReadingsCountsForNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		pause := false
+		c := newClock(func() time.Time {
+			now := time.Now()
+			if pause {
+				pause = false
+				time.Sleep(time.Minute) // before the other clock is read
+			}
+			return now
+		})
+		c.agree(0, true)
+		pause = true
+		c.agree(0, true)
+		if off := c.off(); off != 0 {
+			t.Errorf("the clock was set by %s", off)
+		}
+		if now := c.now(); !now.Equal(time.Now()) {
+			t.Errorf("it is off by %s", time.Until(now))
+		}
+	})
+}
+
+// A clock that is set again while its setting is being noted is found at the next comparison.
+func TestClock_SecondSettingDuringTheFirstIsNotSwallowed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ahead := time.Duration(0)
+		c := newClock(func() time.Time { return time.Now().Add(ahead) })
+		c.agree(0, true)
+		ahead = time.Hour
+		by := c.off()
+		ahead = 3 * time.Hour
+		c.agree(by, true)
+		if off := c.off(); by != time.Hour || off != 2*time.Hour {
+			t.Errorf("set by %s and then by %s", by, off)
+		}
+	})
+}

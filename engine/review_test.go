@@ -3,8 +3,10 @@ package engine_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -189,4 +191,46 @@ func TestHealthDoesNotWaitForStart(t *testing.T) {
 	if err := <-started; err != nil {
 		t.Error(err)
 	}
+}
+
+// Being stopped while the disk takes nothing, the engine does not try every outcome again.
+func TestStopDoesNotTryEachOutcomeAgain(t *testing.T) {
+	t.Parallel()
+	path, away := filepath.Join(t.TempDir(), "callbacks.db"), filepath.Join(t.TempDir(), "away")
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		deliver := roundTrip(func(*http.Request) (*http.Response, error) { <-release; return answer(200, nil, ""), nil })
+		l := new(logged)
+		e := must(engine.Open(t.Context(), engine.Options{Path: path, NoSync: true, HTTPClient: &http.Client{Transport: deliver}, Providers: []engine.Provider{(&source{}).provider()},
+			Logger: slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))}))(t)
+		for range 50 {
+			publish(t, e, attach(t, e, "source", engine.DestinationSettings{URL: "http://receiver.test"}).callback.ID)
+		}
+		start(t, e)
+		synctest.Wait()
+		if err := os.Rename(path, away); err != nil {
+			t.Fatal(err)
+		}
+		close(release)
+		time.Sleep(20 * time.Second)
+		before := l.count("DEBUG", "outcomes wait")
+		if before == 0 {
+			t.Error("no outcome waits")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := e.Stop(ctx); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if n := l.count("DEBUG", "outcomes wait") - before; n > 5 {
+			t.Errorf("it was tried %d times more", n)
+		}
+		if err := os.Rename(away, path); err != nil {
+			t.Error(err)
+		}
+		if err := e.Close(); err != nil {
+			t.Log(err)
+		}
+		synctest.Wait()
+	})
 }
