@@ -18,12 +18,20 @@ import (
 // errGone is what a write to a file that nobody would find again ends with.
 var errGone = errors.New("the database file, or its -wal, was deleted or replaced while it was in use")
 
+// errStalled is why nothing is written while a write does not end.
+var errStalled = errors.New("a write to the database has not ended for over half a minute")
+
+// stalledAfter is for how long a batch may be written until the disk counts as one that does
+// not answer.
+const stalledAfter = 30 * time.Second
+
 // health is whether the file takes what is written. It is found by writing: the last
 // commit tells. Transitions are logged, once each.
 type health struct {
 	log   *slog.Logger
 	gone  atomic.Bool // as it was found at the last look
 	files atomic.Pointer[[]file]
+	begun atomic.Pointer[time.Time] // since when a batch is being written; nil: none is
 
 	mu    sync.Mutex
 	err   error     // of the last write; nil: it was committed
@@ -88,13 +96,16 @@ func (h *health) written(err error) {
 }
 
 func (h *health) now() error {
+	if begun := h.begun.Load(); begun != nil && time.Since(*begun) > stalledAfter {
+		return fmt.Errorf("%w: %w", ErrUnavailable, errStalled)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.err
 }
 
-// WriteError is why the last write failed, if that was the file's or the disk's fault; nil
-// if it was committed. It costs nothing.
+// WriteError is why the last write failed, if that was the file's or the disk's fault, or that
+// one has not ended for over 30 s; nil if it was committed. It costs nothing.
 func (s *Store) WriteError() error { return s.writer.health.now() }
 
 // ProbeWrite tries whether the file can be written, with a write that changes nothing of what
@@ -122,6 +133,9 @@ func (s *Store) CheckFile() {
 func Trouble(err error) string {
 	if errors.Is(err, errGone) {
 		return "the database file was deleted or replaced while it was in use: put it back, or stop and start with a backup"
+	}
+	if errors.Is(err, errStalled) {
+		return "the disk does not answer: " + errStalled.Error()
 	}
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch e.Code() & 0xff {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/callbackd/callbackd/store"
 )
@@ -86,4 +88,26 @@ func TestWriteErrorIsTheFilesAlone(t *testing.T) {
 	}
 	check(t, f.ProbeWrite(t.Context()))
 	check(t, f.WriteError())
+}
+
+// A disk that does not answer fails no write, and yet nothing can be written.
+func TestWriteErrorTellsOfAWriteThatDoesNotEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := setup(t)
+		hang, ended := make(chan struct{}), make(chan error, 1)
+		go func() { ended <- f.Write(t.Context(), func(*store.Tx) error { <-hang; return nil }) }()
+		time.Sleep(20 * time.Second)
+		check(t, f.WriteError())
+		time.Sleep(20 * time.Second)
+		if err := f.WriteError(); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(store.Trouble(err), "does not answer") {
+			t.Errorf("a write has hung for 40 s: %v", err)
+		}
+		close(hang)
+		check(t, <-ended)
+		synctest.Wait()
+		check(t, f.WriteError())
+		time.Sleep(time.Hour)
+		check(t, f.WriteError())
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -240,6 +241,9 @@ func (w *writer) runBatch(batch []*piece) {
 	if len(ready) == 0 {
 		return
 	}
+	now := time.Now()
+	w.health.begun.Store(&now)
+	defer w.health.begun.Store(nil)
 	err := w.tryBatch(ready, false)
 	if err != nil && len(ready) > 1 && !errors.Is(err, ErrUnavailable) {
 		err = w.tryBatch(ready, true)
