@@ -52,6 +52,9 @@ func (e *Engine) Health() Health {
 		if d := e.poller.looked.ago(); d > stillAfter {
 			h.Reasons = append(h.Reasons, fmt.Sprintf("polls stand still: what is due could not be read for %s", d.Round(time.Second)))
 		}
+		if d := e.poller.blocked(); d > 0 {
+			h.Reasons = append(h.Reasons, fmt.Sprintf("polls stand still: all that may run at a time have been running for %s, past their deadlines", d.Round(time.Second)))
+		}
 		if d := e.deliverer.looked.ago(); d > stillAfter {
 			h.Reasons = append(h.Reasons, fmt.Sprintf("deliveries stand still: what is due could not be read for %s", d.Round(time.Second)))
 		}

@@ -24,6 +24,7 @@ type poller struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // the loop, the polls and the mapping
 	looked heartbeat      // for what is due
+	turned heartbeat      // a poll began or ended
 
 	mu      sync.Mutex
 	inHand  map[int64]bool // row numbers of triggers: queued, or being polled
@@ -166,6 +167,7 @@ func (p *poller) startNext(loop, work context.Context) bool {
 	p.queue[0] = readAhead{}
 	p.queue = p.queue[1:]
 	p.running++
+	p.turned.beat()
 	p.wg.Go(func() { p.run(loop, work, t) })
 	return true
 }
@@ -195,11 +197,24 @@ func (p *poller) run(loop, work context.Context, t readAhead) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running--
+	p.turned.beat()
 	delete(p.inHand, t.Seq)
 	p.startNext(loop, work)
 	if p.more && len(p.queue) < p.e.options.MaxPolls {
 		p.wake()
 	}
+}
+
+// blocked is for how long polls that heed no deadline have left no room for those that wait;
+// 0: they have not.
+func (p *poller) blocked() time.Duration {
+	p.mu.Lock()
+	waiting := len(p.queue) > 0 && p.running >= p.e.options.MaxPolls
+	p.mu.Unlock()
+	if d := p.turned.ago(); waiting && d > 2*p.e.options.PollTimeout+stillAfter { // to poll, and to map
+		return d
+	}
+	return 0
 }
 
 // lateGrace is how long past its deadline a poll may run until that is said of its trigger.

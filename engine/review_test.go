@@ -234,3 +234,42 @@ func TestStopDoesNotTryEachOutcomeAgain(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// Polls that hang past their deadlines and leave no room for others make it unready, however
+// many wait for their answers in time; once they end, it is ready again.
+func TestPollsThatLeaveNoRoomMakeItUnready(t *testing.T) {
+	t.Parallel()
+	var hang atomic.Bool
+	var release chan struct{}
+	poll := func(ctx context.Context, _ engine.PollRequest) (engine.PollResult, error) {
+		if hang.Load() {
+			<-release
+		} else {
+			<-ctx.Done() // slow, and in time
+		}
+		return engine.PollResult{}, nil
+	}
+	p := engine.Provider{Key: "p", Triggers: []engine.Trigger{{Key: "a", Interval: time.Second, Poll: poll}, {Key: "b", Interval: time.Second, Poll: poll}}}
+	withLog(t, engine.Options{MaxPolls: 1, Providers: []engine.Provider{p}}, nil, func(t *testing.T, e *engine.Engine, _ *logged) {
+		release = make(chan struct{})
+		attach(t, e, "p", engine.DestinationSettings{URL: "http://receiver.test"})
+		start(t, e)
+		for range 10 {
+			time.Sleep(time.Minute)
+			if h := e.Health(); !h.Ready() {
+				t.Errorf("slow polls make it unready: %q", h.Reasons)
+			}
+		}
+		hang.Store(true)
+		time.Sleep(5 * time.Minute)
+		if h := e.Health(); len(h.Reasons) != 1 || !strings.Contains(h.Reasons[0], "polls stand still") {
+			t.Errorf("nothing is polled, and it says %q", h.Reasons)
+		}
+		hang.Store(false)
+		close(release)
+		time.Sleep(time.Minute)
+		if h := e.Health(); !h.Ready() {
+			t.Errorf("at the end: %q", h.Reasons)
+		}
+	})
+}
