@@ -54,13 +54,14 @@ const (
 )
 
 func newPoller(e *Engine) *poller {
-	return &poller{e: e, woken: make(chan struct{}, 1), inHand: make(map[int64]bool), mapAt: e.now(), cancel: func() {}}
+	return &poller{e: e, woken: make(chan struct{}, 1), inHand: make(map[int64]bool), cancel: func() {}}
 }
 
 func (p *poller) start(work context.Context) {
 	loop, cancel := context.WithCancel(work)
 	p.cancel = cancel
 	p.looked.beat()
+	p.planMappingAt(p.e.now())
 	// One entry for all triggers: cron sorts its entries at every wake.
 	p.cron = cron.New(cron.WithLocation(time.UTC))
 	p.cron.Schedule(cron.Every(time.Second), cron.FuncJob(p.wake))

@@ -250,7 +250,7 @@ func TestPollsThatLeaveNoRoomMakeItUnready(t *testing.T) {
 		return engine.PollResult{}, nil
 	}
 	p := engine.Provider{Key: "p", Triggers: []engine.Trigger{{Key: "a", Interval: time.Second, Poll: poll}, {Key: "b", Interval: time.Second, Poll: poll}}}
-	withLog(t, engine.Options{MaxPolls: 1, Providers: []engine.Provider{p}}, nil, func(t *testing.T, e *engine.Engine, _ *logged) {
+	withLog(t, engine.Options{MaxPolls: 1, PollTimeout: 10 * time.Second, Providers: []engine.Provider{p}}, nil, func(t *testing.T, e *engine.Engine, _ *logged) {
 		release = make(chan struct{})
 		attach(t, e, "p", engine.DestinationSettings{URL: "http://receiver.test"})
 		start(t, e)
@@ -271,5 +271,40 @@ func TestPollsThatLeaveNoRoomMakeItUnready(t *testing.T) {
 		if h := e.Health(); !h.Ready() {
 			t.Errorf("at the end: %q", h.Reasons)
 		}
+	})
+}
+
+// A clock that is set back between Open and Start delays no mapping.
+func TestClock_SetBackBeforeStartDelaysNoMapping(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "callbacks.db")
+	var tries attempts
+	p := engine.Provider{Key: "p", Triggers: []engine.Trigger{{Key: "t", Interval: time.Hour, Poll: findsOne, Map: func(context.Context, engine.MapRequest) (engine.Mapped, error) {
+		tries.add()
+		return engine.Mapped{}, errors.New("not yet")
+	}}}}
+	synctest.Test(t, func(t *testing.T) {
+		var wall wallClock
+		o := engine.Options{Path: path, NoSync: true, Now: wall.now, Providers: []engine.Provider{p}}
+		tries.start = time.Now()
+		e := must(engine.Open(t.Context(), o))(t)
+		attach(t, e, "p", engine.DestinationSettings{URL: "http://receiver.test"})
+		start(t, e)
+		time.Sleep(5 * time.Second)
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		wall.set(24 * time.Hour)
+		e = must(engine.Open(t.Context(), o))(t)
+		wall.set(-24 * time.Hour)
+		start(t, e)
+		time.Sleep(time.Minute)
+		if n := len(tries.times()); n != 2 {
+			t.Errorf("mapped %d times", n)
+		}
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
 	})
 }
