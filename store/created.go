@@ -25,22 +25,22 @@ const maxStep = time.Minute
 
 // created is the time of a row that is stored now.
 func (tx *tx) created(now int64) (int64, error) {
-	if now < tx.lastCreated-maxStep.Milliseconds() {
-		for table, last := range map[string]int64{"event": tx.w.lastEvent, "notification": tx.w.lastNotice} {
+	if now < tx.newest.created-maxStep.Milliseconds() {
+		for table, last := range map[string]int64{"event": tx.newest.event, "notification": tx.newest.notification} {
 			d, err := readDisorder(tx.ctx, tx.q, table)
 			if err != nil {
 				return 0, err
 			}
 			d.upTo = last
-			d.newest = max(d.newest, tx.lastCreated)
+			d.newest = max(d.newest, tx.newest.created)
 			if err := tx.q.SetMeta(tx.ctx, disorderKey(table), fmt.Appendf(nil, "[%d,%d]", d.upTo, d.newest)); err != nil {
 				return 0, err
 			}
 		}
-		tx.lastCreated = now
+		tx.newest.created = now
 	}
-	tx.lastCreated = max(tx.lastCreated, now)
-	return tx.lastCreated, nil
+	tx.newest.created = max(tx.newest.created, now)
+	return tx.newest.created, nil
 }
 
 // disorder says that the rows up to a number may be out of order, none of which is newer than a

@@ -75,7 +75,7 @@ type DueMove struct {
 func (s *Store) BeginDueMove(ctx context.Context, now time.Time, by time.Duration) (*DueMove, error) {
 	m := &DueMove{By: by, From: ms(now)}
 	err := s.write(ctx, func(tx *tx) error {
-		m.Events, m.Notifications = tx.w.lastEvent, tx.w.lastNotice
+		m.Events, m.Notifications = tx.newest.event, tx.newest.notification
 		if by < 0 {
 			newest, err := newestTime(tx.ctx, tx.conn)
 			if err != nil {

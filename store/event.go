@@ -167,7 +167,7 @@ func (tx *tx) insertEvent(now int64, r *routing, e newRow) (stored Event, delive
 	if e.sourceID == "" {
 		e.sourceID = id
 	}
-	seq := tx.w.lastEvent + 1
+	seq := tx.newest.event + 1
 	if e.trigger != nil || e.sourceID != id {
 		key := db.InsertKeyParams{CallbackSeq: r.seq, Key: dedupKey(e.sourceID), EventSeq: &seq}
 		if e.trigger != nil {
@@ -177,7 +177,7 @@ func (tx *tx) insertEvent(now int64, r *routing, e newRow) (stored Event, delive
 			return stored, nil, err
 		}
 	}
-	tx.w.lastEvent = seq
+	tx.newest.event = seq
 	typ, err := tx.eventType(r, e.typ, e.triggerKey)
 	if err != nil {
 		return stored, nil, err
@@ -243,7 +243,7 @@ func (tx *tx) firstNotification(destinations []int64) *int64 {
 	if len(destinations) == 0 {
 		return nil
 	}
-	return new(tx.w.lastNotice + 1)
+	return new(tx.newest.notification + 1)
 }
 
 // insertNotifications makes a notification of an event for each destination, in consecutive rows.
@@ -257,8 +257,8 @@ func (tx *tx) insertNotifications(now, callback int64, destinations []int64, d D
 	}
 	out := make([]Delivery, 0, len(destinations))
 	for _, destination := range destinations {
-		tx.w.lastNotice++
-		d.Seq, d.NotificationID, d.DestinationSeq = tx.w.lastNotice, tx.id(prefixNotification), destination
+		tx.newest.notification++
+		d.Seq, d.NotificationID, d.DestinationSeq = tx.newest.notification, tx.id(prefixNotification), destination
 		if err := tx.add(tx.w.rows.notifications, d.Seq, d.NotificationID, callback, d.EventSeq, destination, "pending", 0, now, created, created); err != nil {
 			return nil, err
 		}

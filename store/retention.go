@@ -57,8 +57,8 @@ func (s *Store) RemoveEvents(ctx context.Context, x Expiry, limit int) (removed 
 	}
 	err = s.write(ctx, func(tx *tx) error {
 		// The newest rows stay: the numbers and ids of those to come go on from theirs.
-		x.beforeSeq = min(x.beforeSeq, tx.w.lastEvent)
-		events, err := expired(tx.ctx, tx.q, x, limit, tx.w.lastNotice)
+		x.beforeSeq = min(x.beforeSeq, tx.newest.event)
+		events, err := expired(tx.ctx, tx.q, x, limit, tx.newest.notification)
 		if err != nil {
 			return err
 		}

@@ -38,14 +38,19 @@ type writer struct {
 	stopped bool
 
 	// What follows is the loop's own.
-	conn        *sql.Conn
-	prepared    *prepared // on conn
-	q           *db.Queries
-	routings    map[string]*routing // by callback id; see routing.go
-	rows        *rows               // that wait for the end of the batch, or of a piece that wants to see them
-	lastEvent   int64               // row number of the newest event
-	lastNotice  int64               // and of the newest notification
-	lastCreated int64               // time of the newest event or notification; see created.go
+	conn     *sql.Conn
+	prepared *prepared // on conn
+	q        *db.Queries
+	routings map[string]*routing // by callback id; see routing.go
+	rows     *rows               // that wait for the end of the batch, or of a piece that wants to see them
+	newest   newest              // that is committed
+}
+
+// newest is where the rows to come go on from. It is what the file says after every commit and
+// every failure alike: a number that only this process had would be given anew after the next start.
+type newest struct {
+	event, notification int64 // row numbers
+	created             int64 // time of the newest of both; see created.go
 }
 
 // piece is one unit of work, all or nothing.
@@ -71,7 +76,7 @@ type tx struct {
 	conn *sql.Conn
 	w    *writer
 
-	lastCreated int64 // the writer's, once this is committed
+	newest newest // the writer's, once this is committed
 }
 
 func newWriter(s *Store, pool *sql.DB) *writer {
@@ -120,10 +125,10 @@ func (w *writer) connect() (err error) {
 	if err != nil {
 		return err
 	}
-	w.lastEvent, w.lastNotice = last.EventSeq, last.NotificationSeq
 	w.s.ids.follow(last.EventID)
 	w.s.ids.follow(last.NotificationID)
-	if w.lastCreated, err = w.q.LastCreatedAt(ctx); err != nil {
+	w.newest = newest{event: last.EventSeq, notification: last.NotificationSeq}
+	if w.newest.created, err = w.q.LastCreatedAt(ctx); err != nil {
 		return err
 	}
 	w.health.remember(w.s.path) // the reads have made the -wal
@@ -273,7 +278,7 @@ func (w *writer) tryBatch(batch []*piece, savepoints bool) error {
 	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
 		return w.broken("begin", err)
 	}
-	t := &tx{ctx: context.Background(), q: w.q, conn: w.conn, w: w, lastCreated: w.lastCreated}
+	t := &tx{ctx: context.Background(), q: w.q, conn: w.conn, w: w, newest: w.newest}
 	for _, p := range batch {
 		p.err = nil
 		if !savepoints {
@@ -285,12 +290,12 @@ func (w *writer) tryBatch(batch []*piece, savepoints bool) error {
 		if err := w.exec("SAVEPOINT piece"); err != nil {
 			return w.broken("savepoint", err)
 		}
-		created := t.lastCreated
+		before := t.newest
 		if p.err = w.runPiece(t, p); p.err == nil {
 			p.err = w.runPiece(t, &piece{run: (*tx).flush, blind: true})
 		}
 		if p.err != nil {
-			t.lastCreated = created
+			t.newest = before
 			w.rows.drop()
 			clear(w.routings)
 			if err := w.exec("ROLLBACK TO piece"); err != nil {
@@ -307,7 +312,7 @@ func (w *writer) tryBatch(batch []*piece, savepoints bool) error {
 	if err := w.exec("COMMIT"); err != nil {
 		return fmt.Errorf("%w: %w", ErrUncertain, w.broken("commit", err))
 	}
-	w.lastCreated = t.lastCreated
+	w.newest = t.newest
 	return nil
 }
 
@@ -348,6 +353,7 @@ func (w *writer) rollback(err error) error {
 func (w *writer) broken(doing string, err error) error {
 	err = fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, err)
 	if gone := w.health.look(); gone != nil {
+		clear(w.routings) // which may name kinds of events that were rolled back
 		return gone
 	}
 	w.disconnect()
