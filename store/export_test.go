@@ -183,3 +183,11 @@ func (t *tx) Publish(now time.Time, callbackID string) error {
 	}
 	return err
 }
+
+// ListWhile lists all events, and calls between after it has found and before it loads them.
+func (s *Store) ListWhile(ctx context.Context, p Page, between func()) (List[Event], error) {
+	return list(ctx, s, selectFrom("event"), p, func(ctx context.Context, seqs []int64) ([]Event, error) {
+		between()
+		return loadEvents(ctx, s.read, seqs)
+	})
+}

@@ -25,17 +25,22 @@ type List[T any] struct {
 // Range is a span of time, both ends excluded; a zero end is open.
 type Range struct{ After, Before time.Time }
 
-// list finds one page and loads its rows.
+// list finds one page and loads its rows. When retention removes all of them in between, it looks
+// again: an empty page would have no item to go on behind.
 func list[T any](ctx context.Context, s *Store, sel *selection, p Page, load func(context.Context, []int64) ([]T, error)) (List[T], error) {
-	seqs, before, after, err := sel.page(ctx, s.prepared, p)
-	if err != nil {
-		return List[T]{}, err
+	for {
+		seqs, before, after, err := sel.page(ctx, s.prepared, p)
+		if err != nil {
+			return List[T]{}, err
+		}
+		items, err := load(ctx, seqs)
+		if err != nil {
+			return List[T]{}, err
+		}
+		if len(items) > 0 || len(seqs) == 0 {
+			return List[T]{Items: items, HasMoreBefore: before, HasMoreAfter: after}, nil
+		}
 	}
-	items, err := load(ctx, seqs)
-	if err != nil {
-		return List[T]{}, err
-	}
-	return List[T]{Items: items, HasMoreBefore: before, HasMoreAfter: after}, nil
 }
 
 // get loads one row by its id.

@@ -4,11 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/callbackd/callbackd/store"
 )
@@ -121,4 +126,121 @@ func TestDeletedFileForgetsWhatWasNotCommitted(t *testing.T) {
 	check(t, f.send("new", "c"))
 	equal(t, "type", f.events()[0].Type, "new")
 	equal(t, "problems", must(f.Check(t.Context(), false))(t).Problems, []store.Problem(nil))
+}
+
+// Whoever goes through a list is not stopped by retention, which removes what is in front of it.
+func TestListWhileRetentionRemovesItsPage(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	check(t, f.send("thing.made", "1", "2", "3", "4", "5"))
+	check(t, f.RecordOutcomes(t.Context(), day, outcomesOf(f, 3)))
+	check(t, f.RecordOutcomes(t.Context(), day, outcomesOf(f, 5)[:2]))
+	got := must(f.ListWhile(t.Context(), store.Page{Limit: 2}, sync.OnceFunc(func() { f.removeAll(day.AddDate(1, 0, 0), time.Hour) })))(t)
+	if len(got.Items) != 1 || got.Items[0].SourceID != "5" {
+		t.Errorf("the page has not the newest event alone, which stays: %v", got)
+	}
+}
+
+// Pieces of all kinds in one transaction, some of which fail, or cut it off: what was accepted is there
+// once, what was refused is not, and whatever comes first sees what it needs of the others.
+func TestBatches(t *testing.T) {
+	t.Parallel()
+	shared := setup(t)
+	no := errors.New("no")
+	rapid.Check(t, func(r *rapid.T) {
+		f := shared.fresh(t)
+		other := f.newDestination(store.ScopeSelected, nil)
+		must(f.UpdateCallback(t.Context(), day, f.callback.ID, store.CallbackSets{DestinationIDs: &[]string{f.destination.ID, other.ID}}, func(*store.CallbackSettings) {}))(t)
+		target := f.target("made")
+		var mu sync.Mutex
+		want := make(map[string]string) // ids by source id
+		var open []store.Delivery
+		accepted := func(p store.Published) {
+			mu.Lock()
+			defer mu.Unlock()
+			if id, ok := want[p.Event.SourceID]; ok && id != p.Event.ID {
+				t.Errorf("%q is stored as %s, and was as %s", p.Event.SourceID, p.Event.ID, id)
+			}
+			want[p.Event.SourceID] = p.Event.ID
+			open = append(open, p.Deliveries...)
+		}
+		publish := func(ids ...string) error {
+			var events []store.NewEvent
+			for i, id := range ids {
+				events = append(events, store.NewEvent{Type: "t" + id + fmt.Sprint(i%2), SourceID: id, Output: json.RawMessage(`{}`)})
+			}
+			out, err := f.Publish(t.Context(), day, f.callback.ID, events...)
+			for _, p := range out {
+				if err == nil {
+					accepted(p)
+				}
+			}
+			return err
+		}
+		for range rapid.IntRange(1, 4).Draw(r, "batches") {
+			var pieces []func() error
+			var mayFail []bool
+			cut := rapid.IntRange(0, 9).Draw(r, "cut off") == 0
+			for range rapid.IntRange(1, 6).Draw(r, "pieces") {
+				kind := rapid.SampledFrom([]string{"new", "named", "again", "many", "fails", "outcomes", "poll", "probe"}).Draw(r, "kind")
+				name := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(r, "name")
+				mayFail = append(mayFail, kind == "fails")
+				mu.Lock()
+				known, due := slices.Sorted(maps.Values(want)), open
+				mu.Unlock()
+				switch kind {
+				case "new":
+					pieces = append(pieces, func() error { return publish("") })
+				case "named":
+					pieces = append(pieces, func() error { return publish(name, "x"+name, name) })
+				case "again":
+					id := name
+					if len(known) > 0 {
+						id = rapid.SampledFrom(known).Draw(r, "known")
+					}
+					pieces = append(pieces, func() error { return publish(id) })
+				case "many":
+					pieces = append(pieces, func() error { return publish(make([]string, 17)...) })
+				case "fails":
+					pieces = append(pieces, func() error {
+						return f.Write(t.Context(), func(tx *store.Tx) error { return errors.Join(tx.Publish(day, f.callback.ID), no) })
+					})
+				case "outcomes":
+					var outcomes []store.Outcome
+					for _, d := range due {
+						outcomes = append(outcomes, store.Outcome{Seq: d.Seq, EventSeq: d.EventSeq, Attempt: store.Attempt{Number: 1, StartedAt: day}})
+					}
+					pieces = append(pieces, func() error { return f.RecordOutcomes(t.Context(), day, outcomes) })
+				case "poll":
+					pieces = append(pieces, func() error {
+						_, err := f.RecordPoll(t.Context(), target, store.Poll{At: day, NextPollAt: day, Items: []store.Item{item("p" + name), item("p" + name)}})
+						return err
+					})
+				case "probe":
+					pieces = append(pieces, func() error { return f.ProbeWrite(t.Context()) })
+				}
+			}
+			if cut {
+				pieces = append(pieces, func() error { return f.Write(t.Context(), func(tx *store.Tx) error { return tx.Exec("ROLLBACK") }) })
+				mayFail = append(mayFail, true)
+			}
+			for i, err := range f.together(pieces...) {
+				if (err != nil) != (mayFail[i] || cut) {
+					t.Errorf("piece %d of %d, cut off: %v: %v", i, len(pieces), cut, err)
+				}
+			}
+		}
+		got := make(map[string]string)
+		for _, e := range f.events() {
+			if e.TriggerKey != store.PublishedTriggerKey {
+				continue
+			}
+			if _, ok := got[e.SourceID]; ok {
+				t.Errorf("%q is stored twice", e.SourceID)
+			}
+			got[e.SourceID] = e.ID
+		}
+		equal(t, "published events", got, want)
+	})
+	equal(t, "problems", must(shared.Check(t.Context(), false))(t).Problems, []store.Problem(nil))
 }
