@@ -1,6 +1,9 @@
 package store
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // bulk gathers new rows of one table, so that one statement stores several: the rows of a
 // group commit are alike, and each statement costs as much as a row.
@@ -61,7 +64,7 @@ func (t *tx) flush() error {
 				if _, err := t.w.prepared.ExecContext(t.ctx, b.texts[i], b.values[:n]...); err != nil {
 					return err
 				}
-				b.values = append(b.values[:0], b.values[n:]...)
+				b.values = slices.Delete(b.values, 0, n) // which lets go of the payloads, too
 			}
 		}
 	}
