@@ -69,8 +69,8 @@ WHERE e.source_id <> e.id AND NOT EXISTS (SELECT 1 FROM event_key AS k
 	{"a source id's key points to an event of its callback and trigger, or to one that was removed", `
 SELECT printf('the key x''%s'' of callback %d points to event number %d', hex(k.key), k.callback_seq, k.event_seq)
 FROM event_key AS k LEFT JOIN event AS e ON e.seq = k.event_seq
-WHERE k.event_seq IS NOT NULL AND (e.callback_seq <> k.callback_seq OR coalesce(e.instance_trigger_seq, 0) <> k.instance_trigger_seq
-  OR e.seq IS NULL AND k.event_seq > (SELECT coalesce(max(x.seq), 0) FROM event AS x))`},
+WHERE k.event_seq IS NOT NULL AND iif(e.seq IS NULL, k.event_seq > (SELECT coalesce(max(x.seq), 0) FROM event AS x),
+  e.callback_seq <> k.callback_seq OR coalesce(e.instance_trigger_seq, 0) <> k.instance_trigger_seq)`},
 
 	{"every notification has its event, of the same callback, which knows of it", `
 SELECT 'notification ' || n.id

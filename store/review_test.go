@@ -243,4 +243,55 @@ func TestBatches(t *testing.T) {
 		equal(t, "published events", got, want)
 	})
 	equal(t, "problems", must(shared.Check(t.Context(), false))(t).Problems, []store.Problem(nil))
+	if shared.removeAll(day.AddDate(1, 0, 0), time.Hour) == 0 {
+		t.Error("nothing was removed")
+	}
+	equal(t, "problems, with gaps", must(shared.Check(t.Context(), false))(t).Problems, []store.Problem(nil))
+}
+
+// The ids of an older file, some of which are out of order, keep their places when their rows are gone.
+func TestOldFileAfterRetention(t *testing.T) {
+	t.Parallel()
+	for _, file := range oldFiles(t) {
+		s := openOld(t, oldFile(t, file))
+		callback := must(s.ListCallbacks(t.Context(), store.CallbackFilter{}, store.Page{}))(t).Items[0].ID
+		list := func(p store.Page) (ids []string) {
+			p.Limit = 100
+			for _, e := range must(s.ListEvents(t.Context(), callback, store.EventFilter{}, p))(t).Items {
+				ids = append(ids, e.ID)
+			}
+			return ids
+		}
+		all := list(store.Page{})
+		for _, x := range must(s.Expiries(t.Context(), time.Now().AddDate(10, 0, 0), time.Hour))(t) {
+			must(s.RemoveEvents(t.Context(), x, 100))(t)
+		}
+		left := list(store.Page{})
+		if len(left) == 0 || len(left) >= len(all) {
+			t.Errorf("%s: of %d events %d are left", file, len(all), len(left))
+		}
+		place := 0 // in what is left
+		for _, id := range all {
+			equal(t, "before "+id, list(store.Page{Before: id}), left[:place])
+			if slices.Contains(left, id) {
+				place++
+			}
+			equal(t, "behind "+id, list(store.Page{After: id}), left[place:])
+		}
+		equal(t, "problems", must(s.Check(t.Context(), false))(t).Problems, []store.Problem(nil))
+	}
+}
+
+func TestLookupInAnEmptyTable(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	id := "cte_0mwr8i6kmLbYhpXZ8q1jR7"
+	for _, p := range []store.Page{{}, {After: id}, {Before: id}, {After: id, Desc: true}} {
+		equal(t, "page", must(f.ListEvents(t.Context(), f.callback.ID, store.EventFilter{}, p))(t), store.List[store.Event]{})
+	}
+	_, err := f.Event(t.Context(), f.callback.ID, id)
+	notFound(t, err, "callback.event", id)
+	equal(t, "by ids", len(must(f.ListEvents(t.Context(), f.callback.ID, store.EventFilter{IDs: []string{id}, SourceIDs: []string{id}}, store.Page{}))(t).Items), 0)
+	equal(t, "repeated", []bool{f.publish(id).Repeated, f.publish(id).Repeated}, []bool{false, true})
+	equal(t, "removed, of the newest", f.removeAll(day.AddDate(1, 0, 0), time.Hour), 0)
 }
