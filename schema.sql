@@ -318,7 +318,7 @@ CREATE TABLE event_payload (
 -- What has been seen, for ever: rows stay when retention removes their events. The key is the source id
 -- itself, or a digest of a long one (store/dedup.go). instance_trigger_seq is 0 for published events;
 -- event_seq is null for what a baseline skipped. A published event whose source id is its own id has
--- none, nor has one whose input is not mapped.
+-- none; one whose input is not mapped has that of a name for the input.
 CREATE TABLE event_key (
   callback_seq         INTEGER NOT NULL,
   key                  BLOB NOT NULL,

@@ -79,7 +79,11 @@ func (f *failing) count() int {
 
 // show puts into a destination how its attempts go.
 func (f *failing) show(d *Destination) {
-	if d.Status != "active" {
+	switch d.Status {
+	case "disabled":
+		d.LastError = new(d.EndedFailure())
+		return
+	case "archived":
 		return
 	}
 	f.mu.Lock()

@@ -270,7 +270,7 @@ func (p *poller) poll(ctx context.Context, t readAhead) (recorded bool) {
 	p.e.clock.plan(func() {
 		done, moved := p.e.clock.read()
 		since := moved - t.moved // by how much the clock was set meanwhile
-		record = store.Poll{At: now.Add(since), NextPollAt: nextPoll(t.DueAt.Add(since), done, t.Interval, p.e.options.Random()), State: found.State, Items: items, Problem: problem}
+		record = store.Poll{At: now.Add(since), RecordedAt: done, NextPollAt: nextPoll(t.DueAt.Add(since), done, t.Interval, p.e.options.Random()), State: found.State, Items: items, Problem: problem}
 		for i := range items {
 			if !items[i].NextMapAt.IsZero() {
 				items[i].NextMapAt = done.Add(mapDelays[0])

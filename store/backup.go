@@ -29,7 +29,7 @@ func Backup(ctx context.Context, o Options, dest string, withKey bool) error {
 
 func backup(ctx context.Context, path, dest string, withKey bool) (err error) {
 	// The folder that is meant now, whatever becomes of the working directory.
-	if path, err = filepath.Abs(path); err != nil {
+	if path, err = ownPath(path); err != nil {
 		return err
 	}
 	if dest, err = filepath.Abs(dest); err != nil {

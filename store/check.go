@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -36,7 +35,8 @@ const (
 	ruleReadable   = "the file can be read"
 	ruleIntegrity  = "the file's pages, rows and indexes are in order (SQLite's own check)"
 	ruleReferences = "a row refers only to rows that are there"
-	ruleSecrets    = "secrets open with the file's key"
+	// RuleSecrets is the rule that is broken if the key is wrong: the file may be well.
+	RuleSecrets = "secrets open with the file's key"
 )
 
 // Check looks at everything in the file at o.Path: SQLite's own integrity, references, what
@@ -70,7 +70,7 @@ type checker struct {
 }
 
 func (c *checker) run(o Options) (err error) {
-	if o.Path, err = filepath.Abs(o.Path); err != nil {
+	if o.Path, err = ownPath(o.Path); err != nil {
 		return err
 	}
 	if info, err := os.Stat(o.Path); err != nil {
@@ -173,7 +173,7 @@ func (c *checker) damage(rule string, err error) error {
 func (c *checker) secrets(o Options) error {
 	word, err := readKeyCheck(c.ctx, c.tx)
 	if err != nil {
-		return c.damage(ruleSecrets, err)
+		return c.damage(RuleSecrets, err)
 	}
 	if _, err := os.Stat(keyPath(o.Path)); o.Key == nil && errors.Is(err, os.ErrNotExist) {
 		c.Notes = append(c.Notes, "secrets were not looked at, because the key file "+keyPath(o.Path)+" is not there and no key was given")
@@ -181,14 +181,14 @@ func (c *checker) secrets(o Options) error {
 	}
 	key, _, err := findKey(o, word)
 	if err != nil {
-		c.keep(Problem{Rule: ruleSecrets, Count: 1, Rows: []string{err.Error()}})
+		c.keep(Problem{Rule: RuleSecrets, Count: 1, Rows: []string{err.Error()}})
 		return nil
 	}
 	s, err := newSealer(key, rand.Reader)
 	if err != nil {
 		return err
 	}
-	p := Problem{Rule: ruleSecrets}
+	p := Problem{Rule: RuleSecrets}
 	for _, column := range sealedColumns {
 		err := column.each(c.ctx, c.tx, func(place string, v sealedValue) error {
 			if _, err := s.open(place, v.value); err != nil {
@@ -196,7 +196,7 @@ func (c *checker) secrets(o Options) error {
 			}
 			return nil
 		})
-		if err := c.damage(ruleSecrets, err); err != nil {
+		if err := c.damage(RuleSecrets, err); err != nil {
 			return err
 		}
 	}

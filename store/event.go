@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -109,7 +110,7 @@ func (tx *tx) publish(now int64, callbackID string, r *routing, n NewEvent) (Pub
 	}
 	seq, err := tx.q.PublishedEvent(tx.ctx, db.PublishedEventParams{CallbackSeq: r.seq, Key: dedupKey(n.SourceID), SourceID: n.SourceID})
 	if errors.Is(err, sql.ErrNoRows) {
-		return Published{}, &ConflictError{Message: "an event with this source_id was published before, and its record has been removed since"}
+		return Published{}, &ConflictError{Message: fmt.Sprintf("an event with the source_id %.100q was published before, and its record has been removed since: it is not published again", n.SourceID)}
 	}
 	if err != nil {
 		return Published{}, err

@@ -27,7 +27,7 @@ func keepCopy(ctx context.Context, o Options, version int, size uint64) (string,
 	}
 	if free < upgradeRoom*size {
 		return "", fmt.Errorf("there is not enough room on the disk: a copy and the new tables take up to %d MiB, and %d MiB are free; nothing was changed",
-			upgradeRoom*size>>20, free>>20)
+			upgradeRoom*size>>20+1, free>>20)
 	}
 	name := func(n int) string {
 		if n == 1 {

@@ -85,6 +85,9 @@ func newFileKey(o Options) ([]byte, error) {
 		return o.Key, nil
 	}
 	key, err := readKey(keyPath(o.Path))
+	if err == nil {
+		o.Logger.Warn("a new, empty database was made, although there is a key of an earlier one: if a database is missing, stop and put it back", "path", o.Path, "key", keyPath(o.Path))
+	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}

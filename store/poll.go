@@ -94,7 +94,8 @@ type Item struct {
 
 // Poll is a poll that succeeded.
 type Poll struct {
-	At         time.Time
+	At         time.Time // when it began
+	RecordedAt time.Time // of its events; zero: At
 	NextPollAt time.Time
 	State      json.RawMessage // nil: as before
 	Items      []Item
@@ -118,6 +119,10 @@ func (s *Store) RecordPoll(ctx context.Context, t PollTarget, p Poll) (out PollR
 	state := p.State
 	if state == nil {
 		state = t.State
+	}
+	recorded := p.RecordedAt // a slow poll's events are not older than those that came meanwhile
+	if recorded.IsZero() {
+		recorded = p.At
 	}
 	err = s.write(ctx, func(tx *tx) error {
 		out = PollRecord{}
@@ -149,7 +154,7 @@ func (s *Store) RecordPoll(ctx context.Context, t PollTarget, p Poll) (out PollR
 				}
 				continue
 			}
-			stored, deliveries, err := tx.insertEvent(ms(p.At), r, item.row(t, r))
+			stored, deliveries, err := tx.insertEvent(ms(recorded), r, item.row(t, r))
 			if err != nil {
 				return err
 			}

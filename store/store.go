@@ -51,17 +51,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	path, err := filepath.Abs(o.Path)
+	path, err := ownPath(o.Path)
 	if err != nil {
 		return nil, err
 	}
 	o.Path = path
-	if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
-		return nil, fmt.Errorf("open %s: its folder does not exist", path)
-	}
-	if file, err := os.Stat(path); err == nil && file.IsDir() {
-		return nil, fmt.Errorf("open %s: it is a folder, not a file", path)
-	}
 	l, err := lock(path)
 	if err != nil {
 		return nil, err
@@ -74,6 +68,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, o Options) error {
+	if err := checkNoLostDatabase(o.Path); err != nil {
+		return err
+	}
 	// A new file is the owner's alone, which SQLite would not see to; it is empty until the
 	// schema is made. SQLite gives its other files the same mode.
 	file, err := os.OpenFile(o.Path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0o600)

@@ -32,7 +32,7 @@ func (k checkCommand) Run(ctx context.Context, c console) error {
 		return notDone(ctx, err)
 	}
 	for _, p := range r.Problems {
-		fmt.Fprintf(c.out, "broken: %s; %d times\n", p.Rule, p.Count)
+		fmt.Fprintf(c.out, "broken: %s (%s)\n", p.Rule, counted(p.Count, "row"))
 		for _, row := range p.Rows {
 			fmt.Fprintf(c.out, "  %s\n", row)
 		}
@@ -44,8 +44,18 @@ func (k checkCommand) Run(ctx context.Context, c console) error {
 		fmt.Fprintln(c.err, "callbackd:", note)
 	}
 	if n := len(r.Problems); n > 0 {
-		return fmt.Errorf("%s breaks %d rules: keep it as it is, and restore a backup", k.DB, n)
+		if n == 1 && r.Problems[0].Rule == store.RuleSecrets {
+			return fmt.Errorf("the secrets in %s do not open: give the key that it was written with; the rest of it is in order", k.DB)
+		}
+		return fmt.Errorf("%s breaks %s: keep it as it is, and restore a backup", k.DB, counted(int64(n), "rule"))
 	}
 	_, err = fmt.Fprintf(c.out, "%s is in order: %d events, %d notifications, %d attempts\n", k.DB, r.Events, r.Notifications, r.Attempts)
 	return err
+}
+
+func counted(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -73,9 +73,9 @@ func TestCheckExitsWithOneIfAnythingIsBroken(t *testing.T) {
 	if err := plain.Close(); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, 1, "broken: a row refers only to rows that are there; 12 times\n  event_payload row 1 refers to a row of event that is not there\n", "check", "--db", db)
+	expect(t, 1, "broken: a row refers only to rows that are there (12 rows)\n  event_payload row 1 refers to a row of event that is not there\n", "check", "--db", db)
 	expect(t, 1, "  and 2 more\n", "check", "--db", db)
-	expect(t, 1, "breaks 1 rules: keep it as it is, and restore a backup", "check", "--db", db)
+	expect(t, 1, "breaks 1 rule: keep it as it is, and restore a backup", "check", "--db", db)
 }
 
 func TestRotateKeyWithAGivenKeyTakesTheNewOne(t *testing.T) {

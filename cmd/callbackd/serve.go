@@ -42,7 +42,7 @@ type serveCommand struct {
 
 // databaseFlags are what commands that open the file have in common.
 type databaseFlags struct {
-	DB            string `name:"db" default:"callbackd.db" help:"Database file; it is made if it is missing." type:"path"`
+	DB            string `name:"db" default:"callbackd.db" help:"Database file. serve and keys create make it if it is missing." type:"path"`
 	EncryptionKey string `help:"Key for secrets in the file, 32 bytes as base64. Default: the key in FILE.key, which is made with the file."`
 }
 
@@ -142,7 +142,7 @@ func (s serveCommand) retention() (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s.Retention)
 	if err != nil || d <= 0 {
-		return 0, errors.New("--retention must be a time such as 36h or 90m, or forever")
+		return 0, errors.New("--retention must be a time above zero such as 36h or 90m, or forever")
 	}
 	return d, nil
 }
