@@ -171,8 +171,8 @@ type betweenSteps struct {
 }
 
 func (b betweenSteps) Err() error {
-	if err := b.do(); err != nil {
+	if err := b.Context.Err(); err != nil { // the test is over; somebody of the library's still looks
 		return err
 	}
-	return b.Context.Err()
+	return b.do()
 }
