@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/callbackd/callbackd/store"
@@ -69,7 +70,7 @@ func TestBackup(t *testing.T) {
 		large := json.RawMessage(`"` + strings.Repeat("x", 3<<20) + `"`) // several steps
 		must(f.Publish(t.Context(), day, f.callback.ID, store.NewEvent{Type: "large", Output: large}))(t)
 		writes := 0
-		ctx := betweenSteps{t.Context(), func() error {
+		ctx := &betweenSteps{Context: t.Context(), do: func() error {
 			if writes++; writes > 100 {
 				return errors.New("it begins anew all the time")
 			}
@@ -77,7 +78,9 @@ func TestBackup(t *testing.T) {
 			return nil
 		}}
 		dest := filepath.Join(t.TempDir(), "copy.db")
-		check(t, store.Backup(ctx, store.Options{Path: f.path}, dest, true))
+		err := store.Backup(ctx, store.Options{Path: f.path}, dest, true)
+		ctx.end()
+		check(t, err)
 		if r := must(store.Check(t.Context(), store.Options{Path: dest}, false))(t); len(r.Problems) > 0 || writes < 5 || int(r.Events) > writes {
 			t.Errorf("after %d writes: %+v", writes, r)
 		}
@@ -164,15 +167,30 @@ func TestBackup(t *testing.T) {
 	})
 }
 
-// betweenSteps is a context that does something whenever it is asked whether it has ended.
+// betweenSteps is a context that does something whenever it is asked whether it has ended, until
+// it is over: goroutines of the library's ask even then.
 type betweenSteps struct {
 	context.Context
 	do func() error
+
+	mu   sync.Mutex
+	over bool
 }
 
-func (b betweenSteps) Err() error {
-	if err := b.Context.Err(); err != nil { // the test is over; somebody of the library's still looks
+func (b *betweenSteps) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
+}
+
+func (b *betweenSteps) Err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return nil
+	}
+	if err := b.do(); err != nil {
 		return err
 	}
-	return b.do()
+	return b.Context.Err()
 }
