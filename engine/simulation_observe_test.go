@@ -18,9 +18,12 @@ func (s *simulation) settle() {
 	s.calm = true
 	s.note("the sources are well from now on")
 	s.mu.Unlock()
-	begun := s.now()
+	begun, pause := s.now(), 20*time.Second
+	if s.tiny {
+		pause = 6 * time.Second
+	}
 	for {
-		if !s.wait(between(s.rnd, time.Second, 20*time.Second)) {
+		if !s.wait(between(s.rnd, time.Second, pause)) {
 			continue
 		}
 		why := s.unsettled(begun)

@@ -18,6 +18,9 @@ func newSimulation(seed uint64, template, dir string, log *slog.Logger) *simulat
 	s.concurrent = s.rnd.IntN(4) == 0
 	s.setClocks = s.dice("clock").IntN(4) == 0
 	s.size = pick(s.rnd, []int{1, 1, 1, 1, 1, 1, 2, 2, 3}) // most are small: a thousand small runs find more than a hundred large ones
+	if s.tiny = s.dice("tiny").IntN(10) > 0; s.tiny {       // and thousands of tiny ones find what is not rare at once
+		s.size = 1
+	}
 	for n := range 1 + s.rnd.IntN(1+s.size) {
 		s.drawDestination(n)
 	}
@@ -55,6 +58,14 @@ func (s *simulation) drawDestination(n int) {
 	if r.IntN(3) == 0 {
 		d.downFrom = between(r, 0, 3*time.Minute)
 		d.downTo = d.downFrom + between(r, 0, 2*time.Minute)
+	}
+	if s.tiny {
+		retry := &d.settings.Retry
+		retry.MaxAttempts, retry.Delay = min(retry.MaxAttempts, 2), min(retry.Delay, 3*time.Second)
+		if retry.Type == "schedule" {
+			retry.Delay = 5 * time.Second
+		}
+		d.settings.Timeout, d.downFrom, d.downTo = min(d.settings.Timeout, 2*time.Second), 0, 0
 	}
 	if d.isFunction() || r.IntN(4) > 0 {
 		d.linked = make(map[*simCallback]*timeline)

@@ -30,6 +30,7 @@ type simulation struct {
 	size       int // from 1
 	deployment string
 	concurrent bool // several publish at the same instant
+	tiny       bool // few steps, and short retries
 }
 
 // fatal ends a run that cannot go on.
@@ -60,8 +61,12 @@ func (s *simulation) run() {
 	s.open(path)
 	s.setUp()
 	s.must(s.p.start())
-	for range 8 + s.rnd.IntN(12*s.size) {
-		if !s.wait(between(s.rnd, time.Millisecond, pick(s.rnd, []time.Duration{100 * time.Millisecond, 5 * time.Second, 20 * time.Second}))) {
+	steps, pauses := 8+s.rnd.IntN(12*s.size), []time.Duration{100 * time.Millisecond, 5 * time.Second, 20 * time.Second}
+	if s.tiny {
+		steps, pauses = 2+s.rnd.IntN(5), pauses[:2]
+	}
+	for range steps {
+		if !s.wait(between(s.rnd, time.Millisecond, pick(s.rnd, pauses))) {
 			continue
 		}
 		s.step()
