@@ -18,7 +18,7 @@ func newSimulation(seed uint64, template, dir string, log *slog.Logger) *simulat
 	s.concurrent = s.rnd.IntN(4) == 0
 	s.setClocks = s.dice("clock").IntN(4) == 0
 	s.size = pick(s.rnd, []int{1, 1, 1, 1, 1, 1, 2, 2, 3}) // most are small: a thousand small runs find more than a hundred large ones
-	if s.tiny = s.dice("tiny").IntN(10) > 0; s.tiny {       // and thousands of tiny ones find what is not rare at once
+	if s.tiny = s.dice("tiny").IntN(10) > 0; s.tiny {      // and thousands of tiny ones find what is not rare at once
 		s.size = 1
 	}
 	for n := range 1 + s.rnd.IntN(1+s.size) {
