@@ -196,6 +196,9 @@ func TestAnswers(t *testing.T) {
 				if (d.Status == "disabled") != tt.disable {
 					t.Errorf("destination is %s", d.Status)
 				}
+				if tt.disable && (d.LastError == nil || d.LastError.Code != "destination_disabled") {
+					t.Errorf("it does not say why: %v", d.LastError)
+				}
 			})
 		})
 	}

@@ -30,7 +30,7 @@ type Problem struct {
 
 const maxRowsShown = 10
 
-// rules of SQLite's own.
+// Rules besides the invariants.
 const (
 	ruleReadable   = "the file can be read"
 	ruleIntegrity  = "the file's pages, rows and indexes are in order (SQLite's own check)"
@@ -73,10 +73,8 @@ func (c *checker) run(o Options) (err error) {
 	if o.Path, err = ownPath(o.Path); err != nil {
 		return err
 	}
-	if info, err := os.Stat(o.Path); err != nil {
+	if _, err := os.Stat(o.Path); err != nil {
 		return explain(err)
-	} else if info.IsDir() {
-		return errors.New("it is a folder, not a file")
 	}
 	pool := sql.OpenDB(checkConnector(o))
 	defer func() { err = errors.Join(err, pool.Close()) }()

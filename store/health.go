@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,9 +46,6 @@ type file struct {
 
 // remember notes which files are in use.
 func (h *health) remember(path string) {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // SQLite keeps its other files beside the real one
-	}
 	var files []file
 	for _, name := range []string{path, path + "-wal"} {
 		if info, err := os.Stat(name); err == nil {
@@ -132,7 +128,7 @@ func (s *Store) CheckFile() {
 // Trouble says in a few words, which give nothing away, why a write failed.
 func Trouble(err error) string {
 	if errors.Is(err, errGone) {
-		return "the database file was deleted or replaced while it was in use: put it back, or stop and start with a backup"
+		return "the database file or its -wal was deleted or replaced while it was in use: put it back, or stop and start with a backup"
 	}
 	if errors.Is(err, errStalled) {
 		return "the disk does not answer: " + errStalled.Error()

@@ -181,6 +181,9 @@ func adoptKey(path string) (former string, err error) {
 // every instant if there is a next key, and none afterwards otherwise.
 func retireKey(path string, next []byte) (former string, err error) {
 	key, err := readKey(keyPath(path))
+	if _, unread := errors.AsType[*fs.PathError](err); unread && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("keep the former key: %w", err) // it may be well, and is not to be written over
+	}
 	if err != nil { // missing, or damaged: nobody can use it
 		return "", nil //nolint:nilerr // the file has another key by now
 	}
