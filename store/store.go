@@ -107,7 +107,26 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	s.readers.SetMaxIdleConns(n)
 	s.prepared = prepare(s.readers)
 	s.read = db.New(s.prepared)
-	return s.readers.PingContext(ctx)
+	return s.warm(ctx)
+}
+
+// warmReaders is how many connections read from the start: as many as usually do at a time. A file
+// that is deleted while it is in use can still be read by those that have it open, and by no others.
+const warmReaders = 4
+
+func (s *Store) warm(ctx context.Context) error {
+	for range warmReaders {
+		conn, err := s.readers.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Close() // gives it back, when all are open
+		var n int
+		if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM api_key").Scan(&n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // markKey leaves a word in a new file that is sealed with its key, by which a wrong key is found
