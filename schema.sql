@@ -82,6 +82,9 @@ CREATE TABLE provider_trigger (
   output_schema     BLOB,
   created_at        INTEGER NOT NULL,
   updated_at        INTEGER NOT NULL,
+  min_interval_seconds INTEGER NOT NULL DEFAULT 0,
+  auto_registration INTEGER NOT NULL DEFAULT 0 CHECK (auto_registration = 0 OR auto_registration = 1),
+  auto_unregistration INTEGER NOT NULL DEFAULT 0 CHECK (auto_unregistration = 0 OR auto_unregistration = 1),
   UNIQUE (specification_seq, key)
 ) STRICT;
 
@@ -97,6 +100,7 @@ CREATE TABLE provider_auth_method (
   input_schema      BLOB,
   created_at        INTEGER NOT NULL,
   updated_at        INTEGER NOT NULL,
+  output_schema     BLOB,
   UNIQUE (specification_seq, key)
 ) STRICT;
 
@@ -138,6 +142,7 @@ CREATE INDEX provider_config_status ON provider_config (status);
 CREATE INDEX provider_config_provider ON provider_config (provider_seq, status);
 CREATE INDEX provider_config_deployment ON provider_config (deployment_seq, status);
 
+-- prepared is what the provider made of the value, sealed too; from renew_at on it is to be made anew.
 CREATE TABLE provider_auth_config (
   seq             INTEGER PRIMARY KEY,
   id              TEXT NOT NULL UNIQUE,
@@ -151,7 +156,9 @@ CREATE TABLE provider_auth_config (
   metadata        BLOB,
   value           BLOB NOT NULL,
   created_at      INTEGER NOT NULL,
-  updated_at      INTEGER NOT NULL
+  updated_at      INTEGER NOT NULL,
+  prepared        BLOB,
+  renew_at        INTEGER
 ) STRICT;
 
 CREATE INDEX provider_auth_config_status ON provider_auth_config (status);
@@ -241,9 +248,15 @@ CREATE INDEX instance_callback ON instance (callback_seq, status);
 CREATE INDEX instance_config ON instance (config_seq);
 CREATE INDEX instance_auth_config ON instance (auth_config_seq) WHERE auth_config_seq IS NOT NULL;
 
--- One watched thing. It is polled if and only if next_poll_at is not null; a trigger that its callback
--- no longer names stays as a row (enabled = 0), so that its state is there when it is named again. The
--- revision counts changes of what it polls with: a poll that was begun before one does not count.
+-- One watched thing. It is attended to if and only if next_poll_at is not null: then it is polled, or, if
+-- it has a webhook, its registration at the source is looked after; when nothing is to be looked after, that
+-- is in the year 9999. A next_poll_at that is fixed is a time of the wall clock, and stays when the clock is
+-- set. A trigger that its callback no longer names stays as a row (enabled = 0), so that its state is there
+-- when it is named again. The revision counts changes of what it polls with: a poll that was begun before one
+-- does not count.
+--
+-- A webhook is registered at its source if and only if registered_url is not null: with that URL, at that
+-- revision; registration is what the source said, sealed. One that is wanted no longer has unregister_at.
 CREATE TABLE instance_trigger (
   seq                  INTEGER PRIMARY KEY,
   id                   TEXT NOT NULL UNIQUE,
@@ -261,10 +274,20 @@ CREATE TABLE instance_trigger (
   error_message        TEXT,
   created_at           INTEGER NOT NULL,
   updated_at           INTEGER NOT NULL,
+  next_poll_fixed      INTEGER NOT NULL DEFAULT 0 CHECK (next_poll_fixed = 0 OR next_poll_fixed = 1),
+  last_received_at     INTEGER,
+  last_lag_ms          INTEGER,
+  last_duration_ms     INTEGER,
+  last_items           INTEGER,
+  registered_url       TEXT,
+  registered_revision  INTEGER,
+  registration         BLOB,
+  unregister_at        INTEGER,
   UNIQUE (instance_seq, provider_trigger_seq)
 ) STRICT;
 
 CREATE INDEX instance_trigger_due ON instance_trigger (next_poll_at) WHERE next_poll_at IS NOT NULL;
+CREATE INDEX instance_trigger_unwanted ON instance_trigger (unregister_at) WHERE unregister_at IS NOT NULL;
 
 -- The kinds of events that a callback has had. Events refer to them, which is smaller than to say their
 -- type each time, and one index then serves the filters by type and by trigger.

@@ -104,6 +104,27 @@ func (e *permanentError) Unwrap() error { return e.err }
 // event; from a [Function] it fails the notification.
 func Permanent(err error) error { return &permanentError{err: err} }
 
+// refusedError is a request that is not to be believed.
+type refusedError struct {
+	status int
+	err    error
+}
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }
+
+// Refuse is what a trigger's Handle returns of a request that it does not believe or cannot read:
+// it is answered with the status, 400 to 499, and without the reason, which goes to the log.
+func Refuse(status int, err error) error { return &refusedError{status: status, err: err} }
+
+// RefusedStatus is the status that [Refuse] was given, and whether err came from it.
+func RefusedStatus(err error) (status int, refused bool) {
+	if e, ok := errors.AsType[*refusedError](err); ok {
+		return e.status, true
+	}
+	return 0, false
+}
+
 // IsPermanent tells whether err, or an error it wraps, came from [Permanent].
 func IsPermanent(err error) bool {
 	_, ok := errors.AsType[*permanentError](err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"regexp"
 	"time"
 
@@ -31,6 +32,11 @@ type Options struct {
 	Providers []Provider
 	// Functions are destinations inside this program.
 	Functions []Function
+
+	// PublicURL is the URL under which the world reaches package httpapi's handler, such as
+	// "https://hooks.example.com": the URLs of webhooks begin with it. "": they are not known, and no
+	// webhook can be registered.
+	PublicURL string
 
 	// AllowPrivateNetworks lets deliveries and polls reach loopback, private and other special
 	// addresses. Default: they are refused when connecting, whatever name led there.
@@ -90,6 +96,9 @@ func (o Options) validate() error {
 	if o.Path == "" {
 		return errors.New("engine: Options.Path is empty")
 	}
+	if u, err := url.Parse(o.PublicURL); o.PublicURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		return errors.New("engine: Options.PublicURL must be an absolute http or https URL without user, query and fragment")
+	}
 	for name, value := range map[string]int{"MaxPolls": o.MaxPolls, "MaxDeliveries": o.MaxDeliveries, "PollTimeout": int(o.PollTimeout)} {
 		if value < 0 {
 			return fmt.Errorf("engine: Options.%s is negative", name)
@@ -115,6 +124,7 @@ type declared struct {
 	Provider
 	config   *schema
 	auth     map[string]*schema // by auth method
+	methods  map[string]AuthMethod
 	triggers map[string]*Trigger
 }
 
@@ -130,7 +140,7 @@ func declare(p Provider) (*declared, store.ProviderDeclaration, error) {
 	if len(p.Triggers) == 0 {
 		return fail("it has no Triggers")
 	}
-	d := &declared{Provider: p, auth: make(map[string]*schema), triggers: make(map[string]*Trigger)}
+	d := &declared{Provider: p, auth: make(map[string]*schema), methods: make(map[string]AuthMethod), triggers: make(map[string]*Trigger)}
 	rows := store.ProviderDeclaration{Identifier: p.Key, Name: orDefault(p.Name, p.Key), Description: p.Description, ConfigSchema: orDefaultSchema(p.ConfigSchema)}
 	var err error
 	if d.config, err = compileSchema(rows.ConfigSchema); err != nil {
@@ -144,18 +154,26 @@ func declare(p Provider) (*declared, store.ProviderDeclaration, error) {
 		if d.auth[m.Key], err = compileSchema(input); err != nil {
 			return fail("auth method %q: InputSchema: %v", m.Key, err)
 		}
+		if !validOrNil(m.OutputSchema) {
+			return fail("auth method %q: OutputSchema is not JSON", m.Key)
+		}
+		d.methods[m.Key] = m
 		rows.AuthMethods = append(rows.AuthMethods, store.AuthMethodDeclaration{Key: m.Key, Type: orDefault(m.Type, "custom"), Name: orDefault(m.Name, m.Key),
-			Description: m.Description, InputSchema: input})
+			Description: m.Description, InputSchema: input, OutputSchema: compact(m.OutputSchema)})
 	}
 	for i := range p.Triggers {
 		t := p.Triggers[i]
 		switch {
 		case !keyRE.MatchString(t.Key) || d.triggers[t.Key] != nil:
 			return fail("trigger %q: Key must be a name of its own", t.Key)
-		case t.Poll == nil:
-			return fail("trigger %q has no Poll", t.Key)
+		case (t.Poll == nil) == (t.Handle == nil):
+			return fail("trigger %q must have either Poll or Handle", t.Key)
+		case t.Register != nil && t.Handle == nil, t.Unregister != nil && t.Register == nil:
+			return fail("trigger %q: Register goes with Handle, and Unregister with Register", t.Key)
 		case t.Interval != 0 && t.Interval < time.Second, !wholeSeconds(t.Interval):
 			return fail("trigger %q: Interval must be whole seconds, at least 1", t.Key)
+		case t.MinInterval < 0, !wholeSeconds(t.MinInterval):
+			return fail("trigger %q: MinInterval must be whole seconds", t.Key)
 		case t.Baseline != "" && t.Baseline != BaselineEmit && t.Baseline != BaselineSkip:
 			return fail("trigger %q: Baseline must be emit or skip", t.Key)
 		case !validOrNil(t.InputSchema) || !validOrNil(t.OutputSchema):
@@ -165,11 +183,20 @@ func declare(p Provider) (*declared, store.ProviderDeclaration, error) {
 			t.Interval = time.Minute
 		}
 		d.triggers[t.Key] = &t
-		rows.Triggers = append(rows.Triggers, store.TriggerDeclaration{Key: t.Key, Name: orDefault(t.Name, t.Key), Description: t.Description, Source: "polling",
-			IntervalSeconds: int64(t.Interval / time.Second), Baseline: orDefault(string(t.Baseline), string(BaselineEmit)),
+		rows.Triggers = append(rows.Triggers, store.TriggerDeclaration{Key: t.Key, Name: orDefault(t.Name, t.Key), Description: t.Description, Source: t.source(),
+			IntervalSeconds: int64(t.Interval / time.Second), MinIntervalSeconds: int64(t.MinInterval / time.Second),
+			AutoRegistration: t.Register != nil, AutoUnregistration: t.Unregister != nil, Baseline: orDefault(string(t.Baseline), string(BaselineEmit)),
 			InputSchema: compact(t.InputSchema), OutputSchema: compact(t.OutputSchema)})
 	}
 	return d, rows, nil
+}
+
+// source is how a trigger learns of what happened.
+func (t *Trigger) source() string {
+	if t.Handle != nil {
+		return "webhook"
+	}
+	return "polling"
 }
 
 func orDefault(s, other string) string {

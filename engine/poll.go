@@ -42,6 +42,14 @@ type readAhead struct {
 	moved time.Duration // by how much the clock was set then
 }
 
+// due is when it is due, by a clock that was set by so much in all.
+func (t readAhead) due(moved time.Duration) time.Time {
+	if t.Fixed {
+		return t.DueAt
+	}
+	return t.DueAt.Add(moved - t.moved)
+}
+
 const (
 	// queuePerPoll is how many triggers are read ahead for each poll that may run at a time: it
 	// takes one query to read many.
@@ -227,21 +235,24 @@ const storeRetry = 5 * time.Second
 // poll tells whether its outcome is in the store, or there was none to be.
 func (p *poller) poll(ctx context.Context, t readAhead) (recorded bool) {
 	now, moved := p.e.clock.read()
-	if t.DueAt.IsZero() || t.DueAt.Add(moved-t.moved).After(now) {
+	if t.DueAt.IsZero() || t.due(moved).After(now) {
 		return true // it was polled, or detached, between being found due and being read
 	}
-	t.DueAt, t.moved = t.DueAt.Add(moved-t.moved), moved
+	t.DueAt, t.moved = t.due(moved), moved
 	log := p.e.log.With(keyProvider, t.ProviderIdentifier, keyTrigger, t.ID, keyInstance, t.InstanceID, keyCallback, t.CallbackID)
 	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, p.e.options.PollTimeout)
 	defer cancel()
 	trigger, source, err := p.e.source(t.PollTarget, now, log)
+	if err == nil && t.Webhook {
+		return p.register(limited, log, t, source, now)
+	}
 	var found PollResult
 	if err == nil {
 		warned := make(chan struct{})
 		late := time.AfterFunc(p.e.options.PollTimeout+lateGrace, func() {
 			defer close(warned)
-			p.failed(ctx, log, t, source, now, fmt.Errorf("the poll runs on, %s past its deadline: the provider does not heed its context", lateGrace))
+			p.failed(ctx, log, t, source, now, time.Since(began), fmt.Errorf("the poll runs on, %s past its deadline: the provider does not heed its context", lateGrace))
 		})
 		found, err = guard(ctx, log, func() (PollResult, error) {
 			return trigger.Poll(limited, PollRequest{Source: source, State: t.State})
@@ -253,8 +264,9 @@ func (p *poller) poll(ctx context.Context, t readAhead) (recorded bool) {
 	if ctx.Err() != nil {
 		return true // we are stopping: a poll that was cut short was not made
 	}
+	took := time.Since(began)
 	if err != nil {
-		return p.failed(ctx, log, t, source, now, err)
+		return p.failed(ctx, log, t, source, now, took, err)
 	}
 	items, err := p.e.mapAll(ctx, log, trigger, source, found.Inputs)
 	if err != nil {
@@ -266,11 +278,15 @@ func (p *poller) poll(ctx context.Context, t readAhead) (recorded bool) {
 	}
 	var record store.Poll
 	var out store.PollRecord
-	took := time.Since(began)
+	took = time.Since(began)
 	p.e.clock.plan(func() {
 		done, moved := p.e.clock.read()
 		since := moved - t.moved // by how much the clock was set meanwhile
-		record = store.Poll{At: now.Add(since), RecordedAt: done, NextPollAt: nextPoll(t.DueAt.Add(since), done, t.Interval, p.e.options.Random()), State: found.State, Items: items, Problem: problem}
+		record = store.Poll{At: now.Add(since), RecordedAt: done, NextPollAt: nextPoll(t.DueAt.Add(since), done, t.Interval, p.e.options.Random()),
+			Lag: now.Sub(t.DueAt), Duration: took, State: found.State, Items: items, Problem: problem}
+		if !found.NextPollAt.IsZero() {
+			record.NextPollAt, record.Fixed = latest(found.NextPollAt, done.Add(minFixedPoll)).Truncate(time.Second), true
+		}
 		for i := range items {
 			if !items[i].NextMapAt.IsZero() {
 				items[i].NextMapAt = done.Add(mapDelays[0])
@@ -309,9 +325,9 @@ func (p *poller) poll(ctx context.Context, t readAhead) (recorded bool) {
 	return true
 }
 
-// failed records that a poll, which began at a time, failed.
-func (p *poller) failed(ctx context.Context, log *slog.Logger, t readAhead, s Source, at time.Time, err error) (recorded bool) {
-	f := store.PollFailure{Failure: Failure{Code: pollErrorCode(err), Message: shorten(told(err, s.Auth))}}
+// failed records that a poll, which began at a time and took another, failed.
+func (p *poller) failed(ctx context.Context, log *slog.Logger, t readAhead, s Source, at time.Time, took time.Duration, err error) (recorded bool) {
+	f := store.PollFailure{Lag: at.Sub(t.DueAt), Duration: took, Failure: Failure{Code: pollErrorCode(err), Message: shorten(told(err, s.Auth))}}
 	var unrecorded error
 	p.e.clock.plan(func() {
 		now, moved := p.e.clock.read()
@@ -362,7 +378,7 @@ var errNoProvider = errors.New("this program runs without the provider's code")
 func (e *Engine) source(t store.PollTarget, now time.Time, log *slog.Logger) (*Trigger, Source, error) {
 	s := Source{Config: t.Config, Now: now.UTC(), HTTP: e.polls, Log: log}
 	if t.AuthMethod != "" {
-		s.Auth = &Auth{Method: t.AuthMethod, Value: t.Auth}
+		s.Auth = &Auth{Method: t.AuthMethod, Value: t.Auth, Prepared: t.AuthPrepared}
 	}
 	if t.Err != nil {
 		return nil, s, fmt.Errorf("read the config: %w", t.Err)

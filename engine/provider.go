@@ -26,6 +26,11 @@ type Provider struct {
 
 	AuthMethods []AuthMethod // ways to sign in; none: auth configs are not possible
 	Triggers    []Trigger    // at least one
+
+	// Close gives back what the provider holds, such as a process. [Engine.Close] calls it once,
+	// when nothing of the provider runs any longer, and so does an [Open] that fails. nil:
+	// nothing to give back.
+	Close func() error
 }
 
 // AuthMethod is one way to sign in to a provider.
@@ -35,6 +40,28 @@ type AuthMethod struct {
 	Name        string          // default: Key
 	Description string          // default: none
 	InputSchema json.RawMessage // JSON Schema of an auth config's value; nil: any object
+
+	OutputSchema json.RawMessage // JSON Schema of what Prepare makes of it, for documentation; may be nil
+
+	// Prepare makes of what the user gave what the provider signs in with, such as a token of a
+	// password, and renews it. What it made is kept, encrypted, for all who sign in with the auth
+	// config, and made anew only when it says so, or when the user's value changed. It is never
+	// called twice at a time for one auth config. Its error is that of the poll, mapping, request or
+	// registration that needed it. nil: the user's value is used as it is.
+	Prepare func(ctx context.Context, req PrepareRequest) (Prepared, error)
+}
+
+// PrepareRequest asks for what a provider signs in with. Its Source has no Auth.
+type PrepareRequest struct {
+	Source
+	Value    json.RawMessage // as the user gave it
+	Prepared json.RawMessage // what the last call made, to be renewed; nil: there is none
+}
+
+// Prepared is what a provider signs in with.
+type Prepared struct {
+	Value   json.RawMessage // any JSON; required
+	RenewAt time.Time       // when it is to be made anew, before it ends; zero: never
 }
 
 // Baseline says what a trigger's first poll means.
@@ -55,13 +82,32 @@ type Trigger struct {
 	InputSchema  json.RawMessage // JSON Schema of an input, for documentation; may be nil
 	OutputSchema json.RawMessage // JSON Schema of an event's output, for documentation; may be nil
 	Interval     time.Duration   // between polls; default 60 s, at least 1 s; a callback may override it
+	MinInterval  time.Duration   // polls are never closer together, whatever a callback says; 0: 1 s
 	Baseline     Baseline        // default BaselineEmit; whoever attaches an instance may choose otherwise
 
-	// Poll asks the source what is new. It is called with the state of its last
+	// Poll asks the source what is new. A trigger has either Poll or Handle. Poll is called with the state of its last
 	// success, never twice at a time for one instance trigger, with no
 	// transaction open, and must return soon after ctx is done (a deadline is
 	// set). A panic is an error of that poll.
 	Poll func(ctx context.Context, req PollRequest) (PollResult, error)
+
+	// Handle reads a request that reached the trigger's URL. First of all it makes sure that the
+	// source has sent it, over the raw body and in constant time, or it returns [Refuse]. It may be
+	// called many times at once. When it returns a State, and another request has changed the state
+	// meanwhile, it is called again for the same request, with the state as it is by then. It must
+	// return soon after ctx is done (a deadline is set). A panic is an error of that request.
+	Handle func(ctx context.Context, req WebhookRequest) (WebhookResult, error)
+
+	// Register tells the source the trigger's URL, when an instance is attached, and again when the
+	// config or the URL changed or the registration is about to expire; Registration is then what the
+	// last call returned, so that it can be renewed and not doubled. It is tried again, with
+	// back-off, until it succeeds or its error is [Permanent]. nil: a person tells the source.
+	Register func(ctx context.Context, req RegisterRequest) (Registration, error)
+
+	// Unregister takes back what Register did, when the instance is detached, or its callback, config
+	// or deployment archived. It must succeed when there is nothing to be taken back. nil: a
+	// registration is left to expire.
+	Unregister func(ctx context.Context, req RegisterRequest) error
 
 	// Map turns one input into an event. It is called once an input, in the order of
 	// the inputs, and again later (5 tries) when it fails. nil: the input is the
@@ -73,6 +119,8 @@ type Trigger struct {
 type Auth struct {
 	Method string          // the auth method's key
 	Value  json.RawMessage // as the user gave it, valid for the method's schema
+
+	Prepared json.RawMessage // what [AuthMethod.Prepare] made of it; nil without one
 }
 
 // Source is what a provider's functions are given each time.
@@ -100,6 +148,51 @@ type PollRequest struct {
 type PollResult struct {
 	Inputs []json.RawMessage // oldest first; an input that was seen before changes nothing
 	State  json.RawMessage   // for the next poll, any JSON; nil keeps the old one
+
+	// NextPollAt is when to poll next, by the wall clock, for a source that has times of its own. It is
+	// kept to the second, without jitter, and stays where it is when the clock is set. zero: after the
+	// interval.
+	NextPollAt time.Time
+}
+
+// WebhookRequest is a request that reached a trigger's URL.
+type WebhookRequest struct {
+	Source
+	Method       string
+	URL          string          // as the source sees it, with what follows the trigger's own URL; without a known public URL, only path and query
+	Header       http.Header     // not to be changed
+	Body         []byte          // as it came, at most 1 MiB; not to be changed
+	State        json.RawMessage // nil: none yet
+	Registration json.RawMessage // what [Registration.Details] were; nil: not registered
+}
+
+// WebhookResult is what a request brought. It is answered once that is on the disk.
+type WebhookResult struct {
+	Inputs   []json.RawMessage // oldest first; an input that was seen before changes nothing
+	State    json.RawMessage   // any JSON; nil keeps the old one
+	Response *WebhookResponse  // nil: 200 with a small JSON body
+}
+
+// WebhookResponse is the answer to a request.
+type WebhookResponse struct {
+	Status int         // 200 to 599; 0: 200
+	Header http.Header // Content-Type and the like; what describes the connection is left out
+	Body   []byte
+}
+
+// RegisterRequest asks a source to send, or no longer to send, a trigger's webhooks.
+type RegisterRequest struct {
+	Source
+	URL          string          // where they are to be sent; for Unregister: where they were
+	State        json.RawMessage // nil: none yet
+	Registration json.RawMessage // what the last Register returned as Details; nil: there was none
+}
+
+// Registration is what a source said.
+type Registration struct {
+	Details   json.RawMessage // any JSON, such as the source's id of it and a secret; kept encrypted
+	State     json.RawMessage // the trigger's state from now on, any JSON; nil keeps the old one
+	ExpiresAt time.Time       // it is renewed some time before; zero: never
 }
 
 // MapRequest is one input to be mapped.

@@ -38,18 +38,20 @@ func redact(text string, auth *Auth) string {
 	if auth == nil || text == "" {
 		return text
 	}
-	var value any
-	d := json.NewDecoder(bytes.NewReader(auth.Value))
-	d.UseNumber() // which keeps the digits
-	if d.Decode(&value) != nil {
-		return text
-	}
 	var secrets []string
-	collectTexts(value, &secrets)
-	if basic, ok := value.(map[string]any); ok { // as the header Authorization has them
-		user, _ := basic["username"].(string)
-		password, _ := basic["password"].(string)
-		secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
+	for _, held := range []json.RawMessage{auth.Value, auth.Prepared} {
+		var value any
+		d := json.NewDecoder(bytes.NewReader(held))
+		d.UseNumber() // which keeps the digits
+		if d.Decode(&value) != nil {
+			continue
+		}
+		collectTexts(value, &secrets)
+		if basic, ok := value.(map[string]any); ok { // as the header Authorization has them
+			user, _ := basic["username"].(string)
+			password, _ := basic["password"].(string)
+			secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
+		}
 	}
 	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) }) // one may be part of another
 	var pairs []string

@@ -150,7 +150,7 @@ func TestDeclarationsAreChecked(t *testing.T) {
 	}{
 		"NoKey":            {engine.Options{Providers: []engine.Provider{{Triggers: []engine.Trigger{trigger}}}}, "Key must be"},
 		"NoTriggers":       {engine.Options{Providers: []engine.Provider{{Key: "p"}}}, "no Triggers"},
-		"NoPoll":           {engine.Options{Providers: []engine.Provider{{Key: "p", Triggers: []engine.Trigger{{Key: "t"}}}}}, "has no Poll"},
+		"NoPoll":           {engine.Options{Providers: []engine.Provider{{Key: "p", Triggers: []engine.Trigger{{Key: "t"}}}}}, "either Poll or Handle"},
 		"ShortInterval":    {engine.Options{Providers: []engine.Provider{{Key: "p", Triggers: []engine.Trigger{{Key: "t", Poll: poll, Interval: time.Millisecond}}}}}, "whole seconds"},
 		"TwoTriggers":      {engine.Options{Providers: []engine.Provider{{Key: "p", Triggers: []engine.Trigger{trigger, trigger}}}}, "name of its own"},
 		"TwoProviders":     {engine.Options{Providers: []engine.Provider{{Key: "p", Triggers: []engine.Trigger{trigger}}, {Key: "p", Triggers: []engine.Trigger{trigger}}}}, "two providers"},

@@ -39,8 +39,11 @@ WHERE c.seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
 INSERT INTO provider_auth_config (id, provider_seq, auth_method_seq, deployment_seq, status, is_default, name, description, metadata, value, created_at, updated_at)
 VALUES (@id, @provider_seq, @auth_method_seq, @deployment_seq, 'active', 0, @name, @description, @metadata, @value, @now, @now);
 
+-- What was prepared of another value is void.
 -- name: UpdateAuthConfig :exec
-UPDATE provider_auth_config SET name = @name, description = @description, metadata = @metadata, value = @value, updated_at = @now WHERE seq = @seq;
+UPDATE provider_auth_config SET name = @name, description = @description, metadata = @metadata,
+  prepared = CASE WHEN value = @value THEN prepared END, renew_at = CASE WHEN value = @value THEN renew_at END, value = @value, updated_at = @now
+WHERE seq = @seq;
 
 -- name: ArchiveAuthConfig :exec
 UPDATE provider_auth_config SET status = 'archived', updated_at = @now WHERE seq = @seq AND status = 'active';
@@ -65,31 +68,32 @@ FROM provider_auth_config AS r JOIN provider AS p ON p.seq = r.provider_seq WHER
 -- Polling with an archived deployment, config or auth config stops, and says why.
 
 -- name: PauseTriggersOfDeployment :exec
-UPDATE instance_trigger SET status = 'paused', next_poll_at = NULL, error_code = @error_code, error_message = @error_message, updated_at = @now
-WHERE next_poll_at IS NOT NULL AND instance_seq IN (
+UPDATE instance_trigger SET status = 'paused', next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(@now AS INTEGER) END, error_code = @error_code, error_message = @error_message, updated_at = @now
+WHERE (next_poll_at IS NOT NULL OR registered_url IS NOT NULL) AND instance_seq IN (
   SELECT i.seq FROM callback AS c JOIN instance AS i ON i.callback_seq = c.seq WHERE c.deployment_seq = @deployment_seq);
 
 -- name: PauseTriggersOfConfig :exec
-UPDATE instance_trigger SET status = 'paused', next_poll_at = NULL, error_code = @error_code, error_message = @error_message, updated_at = @now
-WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.config_seq = @config_seq);
+UPDATE instance_trigger SET status = 'paused', next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(@now AS INTEGER) END, error_code = @error_code, error_message = @error_message, updated_at = @now
+WHERE (next_poll_at IS NOT NULL OR registered_url IS NOT NULL) AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.config_seq = @config_seq);
 
 -- name: PauseTriggersOfAuthConfig :exec
-UPDATE instance_trigger SET status = 'paused', next_poll_at = NULL, error_code = @error_code, error_message = @error_message, updated_at = @now
-WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.auth_config_seq = @auth_config_seq);
+UPDATE instance_trigger SET status = 'paused', next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(@now AS INTEGER) END, error_code = @error_code, error_message = @error_message, updated_at = @now
+WHERE (next_poll_at IS NOT NULL OR registered_url IS NOT NULL) AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.auth_config_seq = @auth_config_seq);
 
--- With a new value, polling starts at once if all that it needs is there.
+-- With a new value, polling starts at once if all that it needs is there. What somebody paused, which has no
+-- error, stays paused.
 
 -- name: ResumeTriggersOfConfig :exec
-UPDATE instance_trigger SET status = 'active', next_poll_at = @now, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @now
-WHERE enabled = 1 AND instance_seq IN (
+UPDATE instance_trigger SET status = 'active', next_poll_at = @now, next_poll_fixed = 0, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @now
+WHERE enabled = 1 AND (status <> 'paused' OR error_code IS NOT NULL) AND instance_seq IN (
   SELECT i.seq FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
   JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
   WHERE i.config_seq = @config_seq AND i.status = 'attached' AND c.status = 'active' AND d.status = 'active' AND f.status = 'active'
     AND coalesce(a.status, 'active') = 'active');
 
 -- name: ResumeTriggersOfAuthConfig :exec
-UPDATE instance_trigger SET status = 'active', next_poll_at = @now, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @now
-WHERE enabled = 1 AND instance_seq IN (
+UPDATE instance_trigger SET status = 'active', next_poll_at = @now, next_poll_fixed = 0, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @now
+WHERE enabled = 1 AND (status <> 'paused' OR error_code IS NOT NULL) AND instance_seq IN (
   SELECT i.seq FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
   JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
   WHERE i.auth_config_seq = @auth_config_seq AND i.status = 'attached' AND c.status = 'active' AND d.status = 'active' AND f.status = 'active'

@@ -34,7 +34,7 @@ SELECT t.seq FROM instance AS i JOIN instance_trigger AS t ON t.instance_seq = i
 WHERE i.callback_seq = @callback_seq AND i.id IN (SELECT value FROM json_each(CAST(@ids AS TEXT)));
 
 -- name: EnableInstanceTrigger :execrows
-UPDATE instance_trigger SET enabled = 1, status = 'active', next_poll_at = @now, revision = revision + 1, consecutive_failures = 0,
+UPDATE instance_trigger SET enabled = 1, status = 'active', next_poll_at = @now, next_poll_fixed = 0, unregister_at = NULL, revision = revision + 1, consecutive_failures = 0,
   error_code = NULL, error_message = NULL, updated_at = @now
 WHERE instance_seq = @instance_seq AND provider_trigger_seq = @provider_trigger_seq;
 
@@ -43,20 +43,24 @@ INSERT INTO instance_trigger (id, instance_seq, provider_trigger_seq, enabled, s
 VALUES (@id, @instance_seq, @provider_trigger_seq, 1, 'active', @baseline, 0, @now, 0, @now, @now);
 
 -- name: DisableInstanceTriggers :exec
-UPDATE instance_trigger SET enabled = 0, next_poll_at = NULL, updated_at = @now
+UPDATE instance_trigger SET enabled = 0, next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(@now AS INTEGER) END, updated_at = @now
 WHERE provider_trigger_seq = @provider_trigger_seq AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);
 
+-- What stops is also taken back from its source, if it is registered there.
+
 -- name: StopInstance :exec
-UPDATE instance_trigger SET next_poll_at = NULL, updated_at = @now WHERE instance_seq = @instance_seq AND next_poll_at IS NOT NULL;
+UPDATE instance_trigger SET next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(@now AS INTEGER) END, updated_at = @now
+WHERE instance_seq = @instance_seq AND (next_poll_at IS NOT NULL OR registered_url IS NOT NULL);
 
 -- name: StopCallback :exec
-UPDATE instance_trigger SET next_poll_at = NULL, updated_at = @now
-WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);
+UPDATE instance_trigger SET next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(@now AS INTEGER) END, updated_at = @now
+WHERE (next_poll_at IS NOT NULL OR registered_url IS NOT NULL) AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);
 
 -- A changed interval holds from now on, not only after the poll that the old one had planned, or that is
 -- just being made. Backing off goes on as planned. override_seconds is 0 for each trigger's own.
 -- name: ReplanPolls :exec
-UPDATE instance_trigger SET revision = revision + 1, updated_at = @now,
-  next_poll_at = CASE WHEN status = 'active' THEN min(next_poll_at, @now + 1000 * coalesce(nullif(CAST(@override_seconds AS INTEGER), 0),
-    (SELECT pt.interval_seconds FROM provider_trigger AS pt WHERE pt.seq = provider_trigger_seq))) ELSE next_poll_at END
-WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);
+UPDATE instance_trigger SET revision = revision + 1, updated_at = @now, next_poll_fixed = 0,
+  next_poll_at = CASE WHEN status = 'active' THEN min(next_poll_at, @now + 1000 *
+    (SELECT max(pt.min_interval_seconds, coalesce(nullif(CAST(@override_seconds AS INTEGER), 0), pt.interval_seconds)) FROM provider_trigger AS pt WHERE pt.seq = provider_trigger_seq))
+    ELSE next_poll_at END
+WHERE next_poll_at IS NOT NULL AND (SELECT pt.source FROM provider_trigger AS pt WHERE pt.seq = provider_trigger_seq) = 'polling' AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);

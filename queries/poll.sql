@@ -6,10 +6,12 @@ ORDER BY t.next_poll_at LIMIT @max_rows;
 
 -- name: PollTargets :many
 SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision,
-  CAST(CASE WHEN length(t.state) <= CAST(@max_state AS INTEGER) THEN t.state END AS BLOB) AS state, CAST(coalesce(length(t.state), 0) AS INTEGER) AS state_length, t.next_poll_at, t.consecutive_failures, t.error_code, t.error_message,
+  CAST(CASE WHEN length(t.state) <= CAST(@max_state AS INTEGER) THEN t.state END AS BLOB) AS state, CAST(coalesce(length(t.state), 0) AS INTEGER) AS state_length, t.next_poll_at, t.next_poll_fixed, t.consecutive_failures, t.error_code, t.error_message,
+  t.registered_url, t.registered_revision, t.registration,
   i.id AS instance_id, i.callback_seq, c.id AS callback_id, c.poll_interval_seconds_override,
-  t.provider_trigger_seq, pt.key AS trigger_key, pt.interval_seconds, p.identifier AS provider_identifier,
-  cfg.id AS config_id, cfg.value AS config_value, ac.id AS auth_config_id, ac.value AS auth_value, m.key AS auth_method_key
+  t.provider_trigger_seq, pt.key AS trigger_key, pt.source, pt.interval_seconds, pt.min_interval_seconds, p.identifier AS provider_identifier,
+  cfg.id AS config_id, cfg.value AS config_value, ac.id AS auth_config_id, ac.value AS auth_value, ac.prepared AS auth_prepared, ac.renew_at AS auth_renew_at,
+  m.key AS auth_method_key
 FROM instance_trigger AS t
 JOIN instance AS i ON i.seq = t.instance_seq
 JOIN callback AS c ON c.seq = i.callback_seq
@@ -24,13 +26,13 @@ WHERE t.seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
 -- that was detached or changed meanwhile keeps its state.
 
 -- name: RecordPollSuccess :execrows
-UPDATE instance_trigger SET state = @state, baseline = 'done', status = 'active', next_poll_at = @next_poll_at, last_polled_at = @last_polled_at,
-  consecutive_failures = 0, error_code = @error_code, error_message = @error_message, updated_at = @last_polled_at
+UPDATE instance_trigger SET state = @state, baseline = 'done', status = 'active', next_poll_at = @next_poll_at, next_poll_fixed = @next_poll_fixed, last_polled_at = @last_polled_at,
+  last_lag_ms = @last_lag_ms, last_duration_ms = @last_duration_ms, last_items = @last_items, consecutive_failures = 0, error_code = @error_code, error_message = @error_message, updated_at = @last_polled_at
 WHERE seq = @seq AND next_poll_at IS NOT NULL AND revision = @revision;
 
 -- name: RecordPollFailure :execrows
-UPDATE instance_trigger SET status = @status, next_poll_at = @next_poll_at, last_polled_at = @last_polled_at,
-  consecutive_failures = consecutive_failures + 1, error_code = @error_code, error_message = @error_message, updated_at = @last_polled_at
+UPDATE instance_trigger SET status = @status, next_poll_at = @next_poll_at, next_poll_fixed = 0, last_polled_at = @last_polled_at,
+  last_lag_ms = @last_lag_ms, last_duration_ms = @last_duration_ms, last_items = 0, consecutive_failures = consecutive_failures + 1, error_code = @error_code, error_message = @error_message, updated_at = @last_polled_at
 WHERE seq = @seq AND next_poll_at IS NOT NULL AND revision = @revision;
 
 -- name: KnownKeys :many

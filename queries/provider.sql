@@ -48,10 +48,10 @@ FROM provider_version AS v JOIN provider AS p ON p.seq = v.provider_seq JOIN pro
 WHERE v.seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
 
 -- name: InsertTrigger :execlastid
-INSERT INTO provider_trigger (id, provider_seq, specification_seq, key, name, description, source, interval_seconds, baseline,
-  input_schema, output_schema, created_at, updated_at)
-VALUES (@id, @provider_seq, @specification_seq, @key, @name, @description, @source, @interval_seconds, @baseline,
-  @input_schema, @output_schema, @now, @now);
+INSERT INTO provider_trigger (id, provider_seq, specification_seq, key, name, description, source, interval_seconds, min_interval_seconds, baseline,
+  auto_registration, auto_unregistration, input_schema, output_schema, created_at, updated_at)
+VALUES (@id, @provider_seq, @specification_seq, @key, @name, @description, @source, @interval_seconds, @min_interval_seconds, @baseline,
+  @auto_registration, @auto_unregistration, @input_schema, @output_schema, @now, @now);
 
 -- name: TriggersBySeq :many
 SELECT sqlc.embed(t), p.id AS provider_id, s.id AS specification_id
@@ -73,8 +73,8 @@ UPDATE instance_trigger SET provider_trigger_seq = CAST(@new_seq AS INTEGER)
 WHERE provider_trigger_seq IN (SELECT t.seq FROM provider_trigger AS t WHERE t.provider_seq = @provider_seq AND t.key = @key AND t.seq <> CAST(@new_seq AS INTEGER));
 
 -- name: InsertAuthMethod :exec
-INSERT INTO provider_auth_method (id, provider_seq, specification_seq, key, type, name, description, input_schema, created_at, updated_at)
-VALUES (@id, @provider_seq, @specification_seq, @key, @type, @name, @description, @input_schema, @now, @now);
+INSERT INTO provider_auth_method (id, provider_seq, specification_seq, key, type, name, description, input_schema, output_schema, created_at, updated_at)
+VALUES (@id, @provider_seq, @specification_seq, @key, @type, @name, @description, @input_schema, @output_schema, @now, @now);
 
 -- name: AuthMethodsBySeq :many
 SELECT sqlc.embed(m), p.id AS provider_id, p.identifier AS provider_identifier, s.id AS specification_id

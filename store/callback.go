@@ -375,9 +375,9 @@ func (s *Store) callbackLoader(q *db.Queries) func(context.Context, []int64) ([]
 	}
 }
 
-func orElse(s *string, other string) string {
-	if s == nil {
+func orElse[T any](p *T, other T) T {
+	if p == nil {
 		return other
 	}
-	return *s
+	return *p
 }

@@ -30,12 +30,13 @@ const (
 type dueTable struct {
 	name, index string
 	keys        []string
+	unless      string // rows of which this is true stay
 }
 
 var dueTables = []dueTable{
-	{"notification", "notification_due", []string{"destination_seq", "next_attempt_at", "seq"}},
-	{"event", "event_unmapped", []string{"next_map_at", "seq"}},
-	{"instance_trigger", "instance_trigger_due", []string{"next_poll_at", "seq"}},
+	{"notification", "notification_due", []string{"destination_seq", "next_attempt_at", "seq"}, "false"},
+	{"event", "event_unmapped", []string{"next_map_at", "seq"}, "false"},
+	{"instance_trigger", "instance_trigger_due", []string{"next_poll_at", "seq"}, "next_poll_fixed = 1"},
 }
 
 func (t dueTable) column() string { return t.keys[len(t.keys)-2] }
@@ -140,7 +141,7 @@ func (s *Store) MoveDue(ctx context.Context, m *DueMove, now time.Time, limit in
 			}
 		}
 		if len(seqs) > 0 {
-			text := fmt.Sprintf("UPDATE %s SET %s = %[2]s + ? WHERE seq IN (SELECT value FROM json_each(?)) AND %[2]s IS NOT NULL", t.name, t.column())
+			text := fmt.Sprintf("UPDATE %s SET %s = %[2]s + ? WHERE seq IN (SELECT value FROM json_each(?)) AND %[2]s IS NOT NULL AND NOT (%s)", t.name, t.column(), t.unless)
 			if _, err := tx.conn.ExecContext(tx.ctx, text, m.By.Milliseconds(), seqsJSON(seqs)); err != nil {
 				return err
 			}

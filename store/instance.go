@@ -38,6 +38,14 @@ type InstanceTrigger struct {
 	Status              string    // "active", "paused" (it is not polled) or "failing"
 	ConsecutiveFailures int
 	LastError           *Failure // nil: the last poll succeeded, and all that it found could be mapped
+
+	// Of the last poll, or the last request to a webhook.
+	LastReceivedAt time.Time     // of a webhook; zero: none came yet
+	LastLag        time.Duration // by how much later than planned a poll began
+	LastDuration   time.Duration
+	LastItems      int // inputs that it brought, new or not
+
+	Registered bool // the webhook is known to the source
 }
 
 // NewInstance is an instance to be attached.
@@ -233,9 +241,11 @@ func loadInstances(ctx context.Context, q *db.Queries, seqs []int64) ([]Instance
 			if err != nil {
 				return i, err
 			}
-			it := InstanceTrigger{ID: t.ID, Trigger: declared[0], PollInterval: pollInterval(r.PollIntervalSecondsOverride, seconds(declared[0].Interval)),
+			it := InstanceTrigger{ID: t.ID, Trigger: declared[0], PollInterval: pollInterval(r.PollIntervalSecondsOverride, seconds(declared[0].Interval), seconds(declared[0].MinInterval)),
 				NextPollAt: fromMSPtr(t.NextPollAt), LastPolledAt: fromMSPtr(t.LastPolledAt), Status: t.Status,
-				ConsecutiveFailures: int(t.ConsecutiveFailures), LastError: failure(t.ErrorCode, t.ErrorMessage)}
+				ConsecutiveFailures: int(t.ConsecutiveFailures), LastError: failure(t.ErrorCode, t.ErrorMessage),
+				LastReceivedAt: fromMSPtr(t.LastReceivedAt), LastLag: fromMillis(t.LastLagMs), LastDuration: fromMillis(t.LastDurationMs), LastItems: int(orElse(t.LastItems, 0)),
+				Registered: t.RegisteredURL != nil}
 			if it.NextPollAt.IsZero() {
 				it.Status = "paused" // with its instance or callback, if not by itself
 			}
@@ -245,13 +255,16 @@ func loadInstances(ctx context.Context, q *db.Queries, seqs []int64) ([]Instance
 	})
 }
 
-// pollInterval is a callback's override, else the trigger's own.
-func pollInterval(override, own int64) time.Duration {
+// pollInterval is a callback's override, else the trigger's own, but not less than its least.
+func pollInterval(override, own, least int64) time.Duration {
 	if override > 0 {
 		own = override
 	}
-	return time.Duration(own) * time.Second
+	return time.Duration(max(own, least)) * time.Second
 }
+
+// fromMillis is a span of time as it is kept; null: 0.
+func fromMillis(n *int64) time.Duration { return time.Duration(orElse(n, 0)) * time.Millisecond }
 
 func failure(code, message *string) *Failure {
 	if code == nil {

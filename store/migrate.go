@@ -15,7 +15,7 @@ import (
 // A file says in its header whose it is and which schema it has.
 const (
 	applicationID = 0x63626b64 // "cbkd"
-	schemaVersion = 3
+	schemaVersion = 4
 )
 
 // steps bring a file forward: N.sql from version N-1 to N. A step that was released never

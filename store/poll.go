@@ -29,10 +29,20 @@ type PollTarget struct {
 	DueAt               time.Time // zero: it is not polled
 	ConsecutiveFailures int
 	LastError           *Failure // as the trigger shows it
-	Err                 error    // why the config or auth config cannot be opened; nil: they are
+	Err                 error    // why the config, auth config or registration cannot be opened; nil: they are
 
-	trigger  int64 // row number of the provider's trigger
-	revision int64 // of what it is polled with
+	Webhook           bool // it is not polled: when it is due, its registration is looked after
+	Fixed             bool // DueAt is a time of the wall clock, and does not move with it
+	AuthConfigID      string
+	AuthPrepared      json.RawMessage // what the provider made of Auth; nil: nothing yet
+	AuthRenewAt       time.Time       // when that is to be made anew; zero: never
+	RegisteredURL     string          // with which the webhook is registered at its source; "": it is not
+	Registration      json.RawMessage // what the source said to that
+	RegistrationIsOld bool            // since then, the trigger was given another config
+
+	trigger   int64  // row number of the provider's trigger
+	revision  int64  // of what it is polled with
+	authValue []byte // sealed
 }
 
 // DuePolls are the row numbers of at most limit triggers that are due, longest due
@@ -72,12 +82,20 @@ func (s *Store) PollTargets(ctx context.Context, seqs []int64, maxState int64) (
 
 func (s *Store) pollTarget(r *db.PollTargetsRow) PollTarget {
 	t := PollTarget{Seq: r.Seq, ID: r.ID, InstanceID: r.InstanceID, CallbackID: r.CallbackID, ProviderIdentifier: r.ProviderIdentifier, TriggerKey: r.TriggerKey,
-		State: r.State, SkipBaseline: r.Baseline == "skip", Interval: pollInterval(r.PollIntervalSecondsOverride, r.IntervalSeconds),
-		DueAt: fromMSPtr(r.NextPollAt), ConsecutiveFailures: int(r.ConsecutiveFailures), LastError: failure(r.ErrorCode, r.ErrorMessage), trigger: r.ProviderTriggerSeq, revision: r.Revision}
+		State: r.State, SkipBaseline: r.Baseline == "skip", Interval: pollInterval(r.PollIntervalSecondsOverride, r.IntervalSeconds, r.MinIntervalSeconds),
+		DueAt: fromMSPtr(r.NextPollAt), ConsecutiveFailures: int(r.ConsecutiveFailures), LastError: failure(r.ErrorCode, r.ErrorMessage), trigger: r.ProviderTriggerSeq, revision: r.Revision,
+		Webhook: r.Source == "webhook", Fixed: r.NextPollFixed == 1, RegisteredURL: orElse(r.RegisteredURL, ""), RegistrationIsOld: orElse(r.RegisteredRevision, r.Revision) != r.Revision}
 	t.Config, t.Err = s.sealer.open("config:"+r.ConfigID, r.ConfigValue)
 	if r.AuthConfigID != nil && t.Err == nil {
 		t.AuthMethod = orElse(r.AuthMethodKey, "")
+		t.AuthConfigID, t.AuthRenewAt, t.authValue = *r.AuthConfigID, fromMSPtr(r.AuthRenewAt), r.AuthValue
 		t.Auth, t.Err = s.sealer.open("auth_config:"+*r.AuthConfigID, r.AuthValue)
+		if t.Err == nil && r.AuthPrepared != nil {
+			t.AuthPrepared, t.Err = s.sealer.open("auth_config.prepared:"+*r.AuthConfigID, r.AuthPrepared)
+		}
+	}
+	if r.Registration != nil && t.Err == nil {
+		t.Registration, t.Err = s.sealer.open("instance_trigger.registration:"+r.ID, r.Registration)
 	}
 	return t // one that is broken does not keep the others from being polled
 }
@@ -97,6 +115,9 @@ type Poll struct {
 	At         time.Time // when it began
 	RecordedAt time.Time // of its events; zero: At
 	NextPollAt time.Time
+	Fixed      bool          // NextPollAt does not move with the clock
+	Lag        time.Duration // by how much later than planned it began
+	Duration   time.Duration
 	State      json.RawMessage // nil: as before
 	Items      []Item
 	Problem    *Failure // what was wrong although the poll succeeded; nil: nothing
@@ -131,7 +152,8 @@ func (s *Store) RecordPoll(ctx context.Context, t PollTarget, p Poll) (out PollR
 			return err
 		}
 		code, message := problem.columns()
-		n, err := tx.q.RecordPollSuccess(tx.ctx, db.RecordPollSuccessParams{Seq: t.Seq, Revision: t.revision, State: state, NextPollAt: msPtr(p.NextPollAt), LastPolledAt: msPtr(p.At),
+		n, err := tx.q.RecordPollSuccess(tx.ctx, db.RecordPollSuccessParams{Seq: t.Seq, Revision: t.revision, State: state, NextPollAt: msPtr(p.NextPollAt), NextPollFixed: flag(p.Fixed), LastPolledAt: msPtr(p.At),
+			LastLagMs: new(p.Lag.Milliseconds()), LastDurationMs: new(p.Duration.Milliseconds()), LastItems: new(int64(len(p.Items))),
 			ErrorCode: code, ErrorMessage: message})
 		if err != nil {
 			return err
@@ -234,6 +256,8 @@ func (s *Store) unseen(ctx context.Context, t PollTarget, items []Item) ([]Item,
 // PollFailure is a poll that failed.
 type PollFailure struct {
 	At         time.Time
+	Lag        time.Duration // by how much later than planned it began
+	Duration   time.Duration
 	NextPollAt time.Time // zero: not before a person acts
 	Failure    Failure
 }
@@ -247,6 +271,7 @@ func (s *Store) RecordPollFailure(ctx context.Context, t PollTarget, f PollFailu
 	}
 	return s.write(ctx, func(tx *tx) error {
 		_, err := tx.q.RecordPollFailure(tx.ctx, db.RecordPollFailureParams{Seq: t.Seq, Revision: t.revision, Status: status, NextPollAt: msPtr(f.NextPollAt), LastPolledAt: msPtr(f.At),
+			LastLagMs: new(f.Lag.Milliseconds()), LastDurationMs: new(f.Duration.Milliseconds()),
 			ErrorCode: &f.Failure.Code, ErrorMessage: &f.Failure.Message})
 		return err
 	})

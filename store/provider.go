@@ -15,7 +15,8 @@ import (
 )
 
 // ProviderDeclaration is what a provider's code says of itself, as it is kept. Schemas
-// are JSON texts.
+// are JSON texts. Its JSON tells versions apart: fields that were added later are left out of it
+// when they are zero.
 type ProviderDeclaration struct {
 	Identifier   string
 	Name         string
@@ -29,6 +30,7 @@ type ProviderDeclaration struct {
 type AuthMethodDeclaration struct {
 	Key, Type, Name, Description string
 	InputSchema                  json.RawMessage
+	OutputSchema                 json.RawMessage `json:",omitzero"`
 }
 
 // TriggerDeclaration is one trigger of a ProviderDeclaration.
@@ -36,7 +38,10 @@ type TriggerDeclaration struct {
 	Key, Name, Description    string
 	Source                    string // "polling" or "webhook"
 	IntervalSeconds           int64
+	MinIntervalSeconds        int64  `json:",omitzero"` // 0: any interval will do
 	Baseline                  string // "emit" or "skip"
+	AutoRegistration          bool   `json:",omitzero"` // it can register its webhook
+	AutoUnregistration        bool   `json:",omitzero"`
 	InputSchema, OutputSchema json.RawMessage
 }
 
@@ -86,13 +91,18 @@ type ProviderTrigger struct {
 	Key             string
 	Name            string
 	Description     string
-	Source          string // "polling" or "webhook"
-	Interval        time.Duration
-	Baseline        string          // "emit" or "skip"
-	InputSchema     json.RawMessage // nil: not declared
-	OutputSchema    json.RawMessage // nil: not declared
-	CreatedAt       time.Time
-	UpdatedAt       time.Time
+	Source          string        // "polling" or "webhook"
+	Interval        time.Duration // between polls
+	MinInterval     time.Duration // whatever a callback says; 0: any
+	Baseline        string        // "emit" or "skip"
+
+	AutoRegistration   bool // it registers its webhook at the source by itself
+	AutoUnregistration bool
+
+	InputSchema  json.RawMessage // nil: not declared
+	OutputSchema json.RawMessage // nil: not declared
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
 }
 
 // ProviderAuthMethod is a way to sign in to a provider.
@@ -106,6 +116,7 @@ type ProviderAuthMethod struct {
 	Name               string
 	Description        string
 	InputSchema        json.RawMessage // nil: anything
+	OutputSchema       json.RawMessage // of what the provider makes of it; nil: not declared
 	CreatedAt          time.Time
 	UpdatedAt          time.Time
 }
@@ -194,13 +205,14 @@ func (tx *tx) insertSpecification(now, provider int64, d ProviderDeclaration, di
 	}
 	for _, m := range d.AuthMethods {
 		if err := tx.q.InsertAuthMethod(tx.ctx, db.InsertAuthMethodParams{ID: tx.id(prefixAuthMethod), ProviderSeq: provider, SpecificationSeq: seq,
-			Key: m.Key, Type: m.Type, Name: m.Name, Description: m.Description, InputSchema: m.InputSchema, Now: now}); err != nil {
+			Key: m.Key, Type: m.Type, Name: m.Name, Description: m.Description, InputSchema: m.InputSchema, OutputSchema: m.OutputSchema, Now: now}); err != nil {
 			return 0, err
 		}
 	}
 	for _, t := range d.Triggers {
 		if _, err := tx.q.InsertTrigger(tx.ctx, db.InsertTriggerParams{ID: tx.id(prefixTrigger), ProviderSeq: provider, SpecificationSeq: seq,
-			Key: t.Key, Name: t.Name, Description: t.Description, Source: t.Source, IntervalSeconds: t.IntervalSeconds, Baseline: t.Baseline,
+			Key: t.Key, Name: t.Name, Description: t.Description, Source: t.Source, IntervalSeconds: t.IntervalSeconds,
+			MinIntervalSeconds: t.MinIntervalSeconds, Baseline: t.Baseline, AutoRegistration: flag(t.AutoRegistration), AutoUnregistration: flag(t.AutoUnregistration),
 			InputSchema: t.InputSchema, OutputSchema: t.OutputSchema, Now: now}); err != nil {
 			return 0, err
 		}
@@ -370,7 +382,8 @@ func loadTriggers(ctx context.Context, q *db.Queries, seqs []int64) ([]ProviderT
 	return inOrder(seqs, rows, func(r *db.TriggersBySeqRow) int64 { return r.ProviderTrigger.Seq }, func(r *db.TriggersBySeqRow) (ProviderTrigger, error) {
 		t := r.ProviderTrigger
 		return ProviderTrigger{ID: t.ID, ProviderID: r.ProviderID, SpecificationID: r.SpecificationID, Key: t.Key, Name: t.Name, Description: t.Description,
-			Source: t.Source, Interval: time.Duration(t.IntervalSeconds) * time.Second, Baseline: t.Baseline,
+			Source: t.Source, Interval: time.Duration(t.IntervalSeconds) * time.Second, MinInterval: time.Duration(t.MinIntervalSeconds) * time.Second, Baseline: t.Baseline,
+			AutoRegistration: t.AutoRegistration == 1, AutoUnregistration: t.AutoUnregistration == 1,
 			InputSchema: t.InputSchema, OutputSchema: t.OutputSchema, CreatedAt: fromMS(t.CreatedAt), UpdatedAt: fromMS(t.UpdatedAt)}, nil
 	})
 }
@@ -415,6 +428,6 @@ func loadAuthMethods(ctx context.Context, q *db.Queries, seqs []int64) ([]Provid
 	return inOrder(seqs, rows, func(r *db.AuthMethodsBySeqRow) int64 { return r.ProviderAuthMethod.Seq }, func(r *db.AuthMethodsBySeqRow) (ProviderAuthMethod, error) {
 		m := r.ProviderAuthMethod
 		return ProviderAuthMethod{ID: m.ID, ProviderID: r.ProviderID, ProviderIdentifier: r.ProviderIdentifier, SpecificationID: r.SpecificationID, Key: m.Key, Type: m.Type,
-			Name: m.Name, Description: m.Description, InputSchema: m.InputSchema, CreatedAt: fromMS(m.CreatedAt), UpdatedAt: fromMS(m.UpdatedAt)}, nil
+			Name: m.Name, Description: m.Description, InputSchema: m.InputSchema, OutputSchema: m.OutputSchema, CreatedAt: fromMS(m.CreatedAt), UpdatedAt: fromMS(m.UpdatedAt)}, nil
 	})
 }

@@ -17,6 +17,8 @@ type sealedColumn struct{ table, column, place string }
 var sealedColumns = []sealedColumn{
 	{"provider_config", "value", "config"},
 	{"provider_auth_config", "value", "auth_config"},
+	{"provider_auth_config", "prepared", "auth_config.prepared"},
+	{"instance_trigger", "registration", "instance_trigger.registration"},
 	{"destination", "signing_secret", "destination.signing_secret"},
 	{"destination", "headers", "destination.headers"},
 }

@@ -69,7 +69,7 @@ func (q *Queries) AuthConfigPreview(ctx context.Context, seq int64) (AuthConfigP
 }
 
 const authConfigsBySeq = `-- name: AuthConfigsBySeq :many
-SELECT a.seq, a.id, a.provider_seq, a.auth_method_seq, a.deployment_seq, a.status, a.is_default, a.name, a.description, a.metadata, a.value, a.created_at, a.updated_at, p.id AS provider_id, p.identifier AS provider_identifier, m.key AS auth_method_key
+SELECT a.seq, a.id, a.provider_seq, a.auth_method_seq, a.deployment_seq, a.status, a.is_default, a.name, a.description, a.metadata, a.value, a.created_at, a.updated_at, a.prepared, a.renew_at, p.id AS provider_id, p.identifier AS provider_identifier, m.key AS auth_method_key
 FROM provider_auth_config AS a JOIN provider AS p ON p.seq = a.provider_seq JOIN provider_auth_method AS m ON m.seq = a.auth_method_seq
 WHERE a.seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
 `
@@ -104,6 +104,8 @@ func (q *Queries) AuthConfigsBySeq(ctx context.Context, seqs string) ([]AuthConf
 			&i.ProviderAuthConfig.Value,
 			&i.ProviderAuthConfig.CreatedAt,
 			&i.ProviderAuthConfig.UpdatedAt,
+			&i.ProviderAuthConfig.Prepared,
+			&i.ProviderAuthConfig.RenewAt,
 			&i.ProviderID,
 			&i.ProviderIdentifier,
 			&i.AuthMethodKey,
@@ -391,44 +393,44 @@ func (q *Queries) InsertDeployment(ctx context.Context, arg InsertDeploymentPara
 }
 
 const pauseTriggersOfAuthConfig = `-- name: PauseTriggersOfAuthConfig :exec
-UPDATE instance_trigger SET status = 'paused', next_poll_at = NULL, error_code = ?1, error_message = ?2, updated_at = ?3
-WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.auth_config_seq = ?4)
+UPDATE instance_trigger SET status = 'paused', next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(?1 AS INTEGER) END, error_code = ?2, error_message = ?3, updated_at = ?1
+WHERE (next_poll_at IS NOT NULL OR registered_url IS NOT NULL) AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.auth_config_seq = ?4)
 `
 
 type PauseTriggersOfAuthConfigParams struct {
+	Now           int64
 	ErrorCode     *string
 	ErrorMessage  *string
-	Now           int64
 	AuthConfigSeq *int64
 }
 
 func (q *Queries) PauseTriggersOfAuthConfig(ctx context.Context, arg PauseTriggersOfAuthConfigParams) error {
 	_, err := q.db.ExecContext(ctx, pauseTriggersOfAuthConfig,
+		arg.Now,
 		arg.ErrorCode,
 		arg.ErrorMessage,
-		arg.Now,
 		arg.AuthConfigSeq,
 	)
 	return err
 }
 
 const pauseTriggersOfConfig = `-- name: PauseTriggersOfConfig :exec
-UPDATE instance_trigger SET status = 'paused', next_poll_at = NULL, error_code = ?1, error_message = ?2, updated_at = ?3
-WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.config_seq = ?4)
+UPDATE instance_trigger SET status = 'paused', next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(?1 AS INTEGER) END, error_code = ?2, error_message = ?3, updated_at = ?1
+WHERE (next_poll_at IS NOT NULL OR registered_url IS NOT NULL) AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.config_seq = ?4)
 `
 
 type PauseTriggersOfConfigParams struct {
+	Now          int64
 	ErrorCode    *string
 	ErrorMessage *string
-	Now          int64
 	ConfigSeq    int64
 }
 
 func (q *Queries) PauseTriggersOfConfig(ctx context.Context, arg PauseTriggersOfConfigParams) error {
 	_, err := q.db.ExecContext(ctx, pauseTriggersOfConfig,
+		arg.Now,
 		arg.ErrorCode,
 		arg.ErrorMessage,
-		arg.Now,
 		arg.ConfigSeq,
 	)
 	return err
@@ -436,24 +438,24 @@ func (q *Queries) PauseTriggersOfConfig(ctx context.Context, arg PauseTriggersOf
 
 const pauseTriggersOfDeployment = `-- name: PauseTriggersOfDeployment :exec
 
-UPDATE instance_trigger SET status = 'paused', next_poll_at = NULL, error_code = ?1, error_message = ?2, updated_at = ?3
-WHERE next_poll_at IS NOT NULL AND instance_seq IN (
+UPDATE instance_trigger SET status = 'paused', next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(?1 AS INTEGER) END, error_code = ?2, error_message = ?3, updated_at = ?1
+WHERE (next_poll_at IS NOT NULL OR registered_url IS NOT NULL) AND instance_seq IN (
   SELECT i.seq FROM callback AS c JOIN instance AS i ON i.callback_seq = c.seq WHERE c.deployment_seq = ?4)
 `
 
 type PauseTriggersOfDeploymentParams struct {
+	Now           int64
 	ErrorCode     *string
 	ErrorMessage  *string
-	Now           int64
 	DeploymentSeq int64
 }
 
 // Polling with an archived deployment, config or auth config stops, and says why.
 func (q *Queries) PauseTriggersOfDeployment(ctx context.Context, arg PauseTriggersOfDeploymentParams) error {
 	_, err := q.db.ExecContext(ctx, pauseTriggersOfDeployment,
+		arg.Now,
 		arg.ErrorCode,
 		arg.ErrorMessage,
-		arg.Now,
 		arg.DeploymentSeq,
 	)
 	return err
@@ -474,8 +476,8 @@ func (q *Queries) RemapEventsOfConfig(ctx context.Context, now *int64, configSeq
 }
 
 const resumeTriggersOfAuthConfig = `-- name: ResumeTriggersOfAuthConfig :exec
-UPDATE instance_trigger SET status = 'active', next_poll_at = ?1, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?1
-WHERE enabled = 1 AND instance_seq IN (
+UPDATE instance_trigger SET status = 'active', next_poll_at = ?1, next_poll_fixed = 0, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?1
+WHERE enabled = 1 AND (status <> 'paused' OR error_code IS NOT NULL) AND instance_seq IN (
   SELECT i.seq FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
   JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
   WHERE i.auth_config_seq = ?2 AND i.status = 'attached' AND c.status = 'active' AND d.status = 'active' AND f.status = 'active'
@@ -489,15 +491,16 @@ func (q *Queries) ResumeTriggersOfAuthConfig(ctx context.Context, now *int64, au
 
 const resumeTriggersOfConfig = `-- name: ResumeTriggersOfConfig :exec
 
-UPDATE instance_trigger SET status = 'active', next_poll_at = ?1, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?1
-WHERE enabled = 1 AND instance_seq IN (
+UPDATE instance_trigger SET status = 'active', next_poll_at = ?1, next_poll_fixed = 0, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?1
+WHERE enabled = 1 AND (status <> 'paused' OR error_code IS NOT NULL) AND instance_seq IN (
   SELECT i.seq FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
   JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
   WHERE i.config_seq = ?2 AND i.status = 'attached' AND c.status = 'active' AND d.status = 'active' AND f.status = 'active'
     AND coalesce(a.status, 'active') = 'active')
 `
 
-// With a new value, polling starts at once if all that it needs is there.
+// With a new value, polling starts at once if all that it needs is there. What somebody paused, which has no
+// error, stays paused.
 func (q *Queries) ResumeTriggersOfConfig(ctx context.Context, now *int64, configSeq int64) error {
 	_, err := q.db.ExecContext(ctx, resumeTriggersOfConfig, now, configSeq)
 	return err
@@ -513,7 +516,9 @@ func (q *Queries) SetDefaultConfig(ctx context.Context, configSeq *int64, seq in
 }
 
 const updateAuthConfig = `-- name: UpdateAuthConfig :exec
-UPDATE provider_auth_config SET name = ?1, description = ?2, metadata = ?3, value = ?4, updated_at = ?5 WHERE seq = ?6
+UPDATE provider_auth_config SET name = ?1, description = ?2, metadata = ?3,
+  prepared = CASE WHEN value = ?4 THEN prepared END, renew_at = CASE WHEN value = ?4 THEN renew_at END, value = ?4, updated_at = ?5
+WHERE seq = ?6
 `
 
 type UpdateAuthConfigParams struct {
@@ -525,6 +530,7 @@ type UpdateAuthConfigParams struct {
 	Seq         int64
 }
 
+// What was prepared of another value is void.
 func (q *Queries) UpdateAuthConfig(ctx context.Context, arg UpdateAuthConfigParams) error {
 	_, err := q.db.ExecContext(ctx, updateAuthConfig,
 		arg.Name,

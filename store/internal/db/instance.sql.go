@@ -10,7 +10,7 @@ import (
 )
 
 const disableInstanceTriggers = `-- name: DisableInstanceTriggers :exec
-UPDATE instance_trigger SET enabled = 0, next_poll_at = NULL, updated_at = ?1
+UPDATE instance_trigger SET enabled = 0, next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(?1 AS INTEGER) END, updated_at = ?1
 WHERE provider_trigger_seq = ?2 AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = ?3)
 `
 
@@ -26,7 +26,7 @@ func (q *Queries) DisableInstanceTriggers(ctx context.Context, arg DisableInstan
 }
 
 const enableInstanceTrigger = `-- name: EnableInstanceTrigger :execrows
-UPDATE instance_trigger SET enabled = 1, status = 'active', next_poll_at = ?1, revision = revision + 1, consecutive_failures = 0,
+UPDATE instance_trigger SET enabled = 1, status = 'active', next_poll_at = ?1, next_poll_fixed = 0, unregister_at = NULL, revision = revision + 1, consecutive_failures = 0,
   error_code = NULL, error_message = NULL, updated_at = ?1
 WHERE instance_seq = ?2 AND provider_trigger_seq = ?3
 `
@@ -122,7 +122,7 @@ func (q *Queries) InstanceByPair(ctx context.Context, arg InstanceByPairParams) 
 }
 
 const instanceTriggers = `-- name: InstanceTriggers :many
-SELECT seq, id, instance_seq, provider_trigger_seq, enabled, status, baseline, revision, state, next_poll_at, last_polled_at, consecutive_failures, error_code, error_message, created_at, updated_at FROM instance_trigger
+SELECT seq, id, instance_seq, provider_trigger_seq, enabled, status, baseline, revision, state, next_poll_at, last_polled_at, consecutive_failures, error_code, error_message, created_at, updated_at, next_poll_fixed, last_received_at, last_lag_ms, last_duration_ms, last_items, registered_url, registered_revision, registration, unregister_at FROM instance_trigger
 WHERE enabled = 1 AND instance_seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
 ORDER BY seq
 `
@@ -153,6 +153,15 @@ func (q *Queries) InstanceTriggers(ctx context.Context, seqs string) ([]Instance
 			&i.ErrorMessage,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.NextPollFixed,
+			&i.LastReceivedAt,
+			&i.LastLagMs,
+			&i.LastDurationMs,
+			&i.LastItems,
+			&i.RegisteredURL,
+			&i.RegisteredRevision,
+			&i.Registration,
+			&i.UnregisterAt,
 		); err != nil {
 			return nil, err
 		}
@@ -255,10 +264,11 @@ func (q *Queries) PollableInstances(ctx context.Context, callbackSeq int64) ([]P
 }
 
 const replanPolls = `-- name: ReplanPolls :exec
-UPDATE instance_trigger SET revision = revision + 1, updated_at = ?1,
-  next_poll_at = CASE WHEN status = 'active' THEN min(next_poll_at, ?1 + 1000 * coalesce(nullif(CAST(?2 AS INTEGER), 0),
-    (SELECT pt.interval_seconds FROM provider_trigger AS pt WHERE pt.seq = provider_trigger_seq))) ELSE next_poll_at END
-WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = ?3)
+UPDATE instance_trigger SET revision = revision + 1, updated_at = ?1, next_poll_fixed = 0,
+  next_poll_at = CASE WHEN status = 'active' THEN min(next_poll_at, ?1 + 1000 *
+    (SELECT max(pt.min_interval_seconds, coalesce(nullif(CAST(?2 AS INTEGER), 0), pt.interval_seconds)) FROM provider_trigger AS pt WHERE pt.seq = provider_trigger_seq))
+    ELSE next_poll_at END
+WHERE next_poll_at IS NOT NULL AND (SELECT pt.source FROM provider_trigger AS pt WHERE pt.seq = provider_trigger_seq) = 'polling' AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = ?3)
 `
 
 type ReplanPollsParams struct {
@@ -290,8 +300,8 @@ func (q *Queries) SetInstanceStatus(ctx context.Context, arg SetInstanceStatusPa
 }
 
 const stopCallback = `-- name: StopCallback :exec
-UPDATE instance_trigger SET next_poll_at = NULL, updated_at = ?1
-WHERE next_poll_at IS NOT NULL AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = ?2)
+UPDATE instance_trigger SET next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(?1 AS INTEGER) END, updated_at = ?1
+WHERE (next_poll_at IS NOT NULL OR registered_url IS NOT NULL) AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = ?2)
 `
 
 func (q *Queries) StopCallback(ctx context.Context, now int64, callbackSeq int64) error {
@@ -300,9 +310,12 @@ func (q *Queries) StopCallback(ctx context.Context, now int64, callbackSeq int64
 }
 
 const stopInstance = `-- name: StopInstance :exec
-UPDATE instance_trigger SET next_poll_at = NULL, updated_at = ?1 WHERE instance_seq = ?2 AND next_poll_at IS NOT NULL
+
+UPDATE instance_trigger SET next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(?1 AS INTEGER) END, updated_at = ?1
+WHERE instance_seq = ?2 AND (next_poll_at IS NOT NULL OR registered_url IS NOT NULL)
 `
 
+// What stops is also taken back from its source, if it is registered there.
 func (q *Queries) StopInstance(ctx context.Context, now int64, instanceSeq int64) error {
 	_, err := q.db.ExecContext(ctx, stopInstance, now, instanceSeq)
 	return err

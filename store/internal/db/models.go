@@ -149,6 +149,15 @@ type InstanceTrigger struct {
 	ErrorMessage        *string
 	CreatedAt           int64
 	UpdatedAt           int64
+	NextPollFixed       int64
+	LastReceivedAt      *int64
+	LastLagMs           *int64
+	LastDurationMs      *int64
+	LastItems           *int64
+	RegisteredURL       *string
+	RegisteredRevision  *int64
+	Registration        []byte
+	UnregisterAt        *int64
 }
 
 type Meta struct {
@@ -196,6 +205,8 @@ type ProviderAuthConfig struct {
 	Value         []byte
 	CreatedAt     int64
 	UpdatedAt     int64
+	Prepared      []byte
+	RenewAt       *int64
 }
 
 type ProviderAuthMethod struct {
@@ -210,6 +221,7 @@ type ProviderAuthMethod struct {
 	InputSchema      []byte
 	CreatedAt        int64
 	UpdatedAt        int64
+	OutputSchema     []byte
 }
 
 type ProviderConfig struct {
@@ -255,20 +267,23 @@ type ProviderSpecification struct {
 }
 
 type ProviderTrigger struct {
-	Seq              int64
-	ID               string
-	ProviderSeq      int64
-	SpecificationSeq int64
-	Key              string
-	Name             string
-	Description      string
-	Source           string
-	IntervalSeconds  int64
-	Baseline         string
-	InputSchema      []byte
-	OutputSchema     []byte
-	CreatedAt        int64
-	UpdatedAt        int64
+	Seq                int64
+	ID                 string
+	ProviderSeq        int64
+	SpecificationSeq   int64
+	Key                string
+	Name               string
+	Description        string
+	Source             string
+	IntervalSeconds    int64
+	Baseline           string
+	InputSchema        []byte
+	OutputSchema       []byte
+	CreatedAt          int64
+	UpdatedAt          int64
+	MinIntervalSeconds int64
+	AutoRegistration   int64
+	AutoUnregistration int64
 }
 
 type ProviderVersion struct {

@@ -129,10 +129,12 @@ func (q *Queries) NextMapping(ctx context.Context) (int64, error) {
 
 const pollTargets = `-- name: PollTargets :many
 SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision,
-  CAST(CASE WHEN length(t.state) <= CAST(?1 AS INTEGER) THEN t.state END AS BLOB) AS state, CAST(coalesce(length(t.state), 0) AS INTEGER) AS state_length, t.next_poll_at, t.consecutive_failures, t.error_code, t.error_message,
+  CAST(CASE WHEN length(t.state) <= CAST(?1 AS INTEGER) THEN t.state END AS BLOB) AS state, CAST(coalesce(length(t.state), 0) AS INTEGER) AS state_length, t.next_poll_at, t.next_poll_fixed, t.consecutive_failures, t.error_code, t.error_message,
+  t.registered_url, t.registered_revision, t.registration,
   i.id AS instance_id, i.callback_seq, c.id AS callback_id, c.poll_interval_seconds_override,
-  t.provider_trigger_seq, pt.key AS trigger_key, pt.interval_seconds, p.identifier AS provider_identifier,
-  cfg.id AS config_id, cfg.value AS config_value, ac.id AS auth_config_id, ac.value AS auth_value, m.key AS auth_method_key
+  t.provider_trigger_seq, pt.key AS trigger_key, pt.source, pt.interval_seconds, pt.min_interval_seconds, p.identifier AS provider_identifier,
+  cfg.id AS config_id, cfg.value AS config_value, ac.id AS auth_config_id, ac.value AS auth_value, ac.prepared AS auth_prepared, ac.renew_at AS auth_renew_at,
+  m.key AS auth_method_key
 FROM instance_trigger AS t
 JOIN instance AS i ON i.seq = t.instance_seq
 JOIN callback AS c ON c.seq = i.callback_seq
@@ -153,21 +155,29 @@ type PollTargetsRow struct {
 	State                       []byte
 	StateLength                 int64
 	NextPollAt                  *int64
+	NextPollFixed               int64
 	ConsecutiveFailures         int64
 	ErrorCode                   *string
 	ErrorMessage                *string
+	RegisteredURL               *string
+	RegisteredRevision          *int64
+	Registration                []byte
 	InstanceID                  string
 	CallbackSeq                 int64
 	CallbackID                  string
 	PollIntervalSecondsOverride int64
 	ProviderTriggerSeq          int64
 	TriggerKey                  string
+	Source                      string
 	IntervalSeconds             int64
+	MinIntervalSeconds          int64
 	ProviderIdentifier          string
 	ConfigID                    string
 	ConfigValue                 []byte
 	AuthConfigID                *string
 	AuthValue                   []byte
+	AuthPrepared                []byte
+	AuthRenewAt                 *int64
 	AuthMethodKey               *string
 }
 
@@ -189,21 +199,29 @@ func (q *Queries) PollTargets(ctx context.Context, maxState int64, seqs string) 
 			&i.State,
 			&i.StateLength,
 			&i.NextPollAt,
+			&i.NextPollFixed,
 			&i.ConsecutiveFailures,
 			&i.ErrorCode,
 			&i.ErrorMessage,
+			&i.RegisteredURL,
+			&i.RegisteredRevision,
+			&i.Registration,
 			&i.InstanceID,
 			&i.CallbackSeq,
 			&i.CallbackID,
 			&i.PollIntervalSecondsOverride,
 			&i.ProviderTriggerSeq,
 			&i.TriggerKey,
+			&i.Source,
 			&i.IntervalSeconds,
+			&i.MinIntervalSeconds,
 			&i.ProviderIdentifier,
 			&i.ConfigID,
 			&i.ConfigValue,
 			&i.AuthConfigID,
 			&i.AuthValue,
+			&i.AuthPrepared,
+			&i.AuthRenewAt,
 			&i.AuthMethodKey,
 		); err != nil {
 			return nil, err
@@ -229,19 +247,21 @@ func (q *Queries) PostponeMapping(ctx context.Context, nextMapAt *int64, seq int
 }
 
 const recordPollFailure = `-- name: RecordPollFailure :execrows
-UPDATE instance_trigger SET status = ?1, next_poll_at = ?2, last_polled_at = ?3,
-  consecutive_failures = consecutive_failures + 1, error_code = ?4, error_message = ?5, updated_at = ?3
-WHERE seq = ?6 AND next_poll_at IS NOT NULL AND revision = ?7
+UPDATE instance_trigger SET status = ?1, next_poll_at = ?2, next_poll_fixed = 0, last_polled_at = ?3,
+  last_lag_ms = ?4, last_duration_ms = ?5, last_items = 0, consecutive_failures = consecutive_failures + 1, error_code = ?6, error_message = ?7, updated_at = ?3
+WHERE seq = ?8 AND next_poll_at IS NOT NULL AND revision = ?9
 `
 
 type RecordPollFailureParams struct {
-	Status       string
-	NextPollAt   *int64
-	LastPolledAt *int64
-	ErrorCode    *string
-	ErrorMessage *string
-	Seq          int64
-	Revision     int64
+	Status         string
+	NextPollAt     *int64
+	LastPolledAt   *int64
+	LastLagMs      *int64
+	LastDurationMs *int64
+	ErrorCode      *string
+	ErrorMessage   *string
+	Seq            int64
+	Revision       int64
 }
 
 func (q *Queries) RecordPollFailure(ctx context.Context, arg RecordPollFailureParams) (int64, error) {
@@ -249,6 +269,8 @@ func (q *Queries) RecordPollFailure(ctx context.Context, arg RecordPollFailurePa
 		arg.Status,
 		arg.NextPollAt,
 		arg.LastPolledAt,
+		arg.LastLagMs,
+		arg.LastDurationMs,
 		arg.ErrorCode,
 		arg.ErrorMessage,
 		arg.Seq,
@@ -262,19 +284,23 @@ func (q *Queries) RecordPollFailure(ctx context.Context, arg RecordPollFailurePa
 
 const recordPollSuccess = `-- name: RecordPollSuccess :execrows
 
-UPDATE instance_trigger SET state = ?1, baseline = 'done', status = 'active', next_poll_at = ?2, last_polled_at = ?3,
-  consecutive_failures = 0, error_code = ?4, error_message = ?5, updated_at = ?3
-WHERE seq = ?6 AND next_poll_at IS NOT NULL AND revision = ?7
+UPDATE instance_trigger SET state = ?1, baseline = 'done', status = 'active', next_poll_at = ?2, next_poll_fixed = ?3, last_polled_at = ?4,
+  last_lag_ms = ?5, last_duration_ms = ?6, last_items = ?7, consecutive_failures = 0, error_code = ?8, error_message = ?9, updated_at = ?4
+WHERE seq = ?10 AND next_poll_at IS NOT NULL AND revision = ?11
 `
 
 type RecordPollSuccessParams struct {
-	State        []byte
-	NextPollAt   *int64
-	LastPolledAt *int64
-	ErrorCode    *string
-	ErrorMessage *string
-	Seq          int64
-	Revision     int64
+	State          []byte
+	NextPollAt     *int64
+	NextPollFixed  int64
+	LastPolledAt   *int64
+	LastLagMs      *int64
+	LastDurationMs *int64
+	LastItems      *int64
+	ErrorCode      *string
+	ErrorMessage   *string
+	Seq            int64
+	Revision       int64
 }
 
 // Both poll outcomes hold only for a trigger that is still polled, and with what it was polled with: one
@@ -283,7 +309,11 @@ func (q *Queries) RecordPollSuccess(ctx context.Context, arg RecordPollSuccessPa
 	result, err := q.db.ExecContext(ctx, recordPollSuccess,
 		arg.State,
 		arg.NextPollAt,
+		arg.NextPollFixed,
 		arg.LastPolledAt,
+		arg.LastLagMs,
+		arg.LastDurationMs,
+		arg.LastItems,
 		arg.ErrorCode,
 		arg.ErrorMessage,
 		arg.Seq,

@@ -20,7 +20,7 @@ func (q *Queries) ArchiveProvidersExcept(ctx context.Context, now int64, identif
 }
 
 const authMethodsBySeq = `-- name: AuthMethodsBySeq :many
-SELECT m.seq, m.id, m.provider_seq, m.specification_seq, m."key", m.type, m.name, m.description, m.input_schema, m.created_at, m.updated_at, p.id AS provider_id, p.identifier AS provider_identifier, s.id AS specification_id
+SELECT m.seq, m.id, m.provider_seq, m.specification_seq, m."key", m.type, m.name, m.description, m.input_schema, m.created_at, m.updated_at, m.output_schema, p.id AS provider_id, p.identifier AS provider_identifier, s.id AS specification_id
 FROM provider_auth_method AS m JOIN provider AS p ON p.seq = m.provider_seq JOIN provider_specification AS s ON s.seq = m.specification_seq
 WHERE m.seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
 `
@@ -53,6 +53,7 @@ func (q *Queries) AuthMethodsBySeq(ctx context.Context, seqs string) ([]AuthMeth
 			&i.ProviderAuthMethod.InputSchema,
 			&i.ProviderAuthMethod.CreatedAt,
 			&i.ProviderAuthMethod.UpdatedAt,
+			&i.ProviderAuthMethod.OutputSchema,
 			&i.ProviderID,
 			&i.ProviderIdentifier,
 			&i.SpecificationID,
@@ -199,8 +200,8 @@ func (q *Queries) CurrentVersion(ctx context.Context, providerSeq int64) (Provid
 }
 
 const insertAuthMethod = `-- name: InsertAuthMethod :exec
-INSERT INTO provider_auth_method (id, provider_seq, specification_seq, key, type, name, description, input_schema, created_at, updated_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)
+INSERT INTO provider_auth_method (id, provider_seq, specification_seq, key, type, name, description, input_schema, output_schema, created_at, updated_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)
 `
 
 type InsertAuthMethodParams struct {
@@ -212,6 +213,7 @@ type InsertAuthMethodParams struct {
 	Name             string
 	Description      string
 	InputSchema      []byte
+	OutputSchema     []byte
 	Now              int64
 }
 
@@ -225,6 +227,7 @@ func (q *Queries) InsertAuthMethod(ctx context.Context, arg InsertAuthMethodPara
 		arg.Name,
 		arg.Description,
 		arg.InputSchema,
+		arg.OutputSchema,
 		arg.Now,
 	)
 	return err
@@ -289,25 +292,28 @@ func (q *Queries) InsertSpecification(ctx context.Context, arg InsertSpecificati
 }
 
 const insertTrigger = `-- name: InsertTrigger :execlastid
-INSERT INTO provider_trigger (id, provider_seq, specification_seq, key, name, description, source, interval_seconds, baseline,
-  input_schema, output_schema, created_at, updated_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
-  ?10, ?11, ?12, ?12)
+INSERT INTO provider_trigger (id, provider_seq, specification_seq, key, name, description, source, interval_seconds, min_interval_seconds, baseline,
+  auto_registration, auto_unregistration, input_schema, output_schema, created_at, updated_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
+  ?11, ?12, ?13, ?14, ?15, ?15)
 `
 
 type InsertTriggerParams struct {
-	ID               string
-	ProviderSeq      int64
-	SpecificationSeq int64
-	Key              string
-	Name             string
-	Description      string
-	Source           string
-	IntervalSeconds  int64
-	Baseline         string
-	InputSchema      []byte
-	OutputSchema     []byte
-	Now              int64
+	ID                 string
+	ProviderSeq        int64
+	SpecificationSeq   int64
+	Key                string
+	Name               string
+	Description        string
+	Source             string
+	IntervalSeconds    int64
+	MinIntervalSeconds int64
+	Baseline           string
+	AutoRegistration   int64
+	AutoUnregistration int64
+	InputSchema        []byte
+	OutputSchema       []byte
+	Now                int64
 }
 
 func (q *Queries) InsertTrigger(ctx context.Context, arg InsertTriggerParams) (int64, error) {
@@ -320,7 +326,10 @@ func (q *Queries) InsertTrigger(ctx context.Context, arg InsertTriggerParams) (i
 		arg.Description,
 		arg.Source,
 		arg.IntervalSeconds,
+		arg.MinIntervalSeconds,
 		arg.Baseline,
+		arg.AutoRegistration,
+		arg.AutoUnregistration,
 		arg.InputSchema,
 		arg.OutputSchema,
 		arg.Now,
@@ -519,7 +528,7 @@ func (q *Queries) SpecificationsBySeq(ctx context.Context, seqs string) ([]Speci
 }
 
 const triggersBySeq = `-- name: TriggersBySeq :many
-SELECT t.seq, t.id, t.provider_seq, t.specification_seq, t."key", t.name, t.description, t.source, t.interval_seconds, t.baseline, t.input_schema, t.output_schema, t.created_at, t.updated_at, p.id AS provider_id, s.id AS specification_id
+SELECT t.seq, t.id, t.provider_seq, t.specification_seq, t."key", t.name, t.description, t.source, t.interval_seconds, t.baseline, t.input_schema, t.output_schema, t.created_at, t.updated_at, t.min_interval_seconds, t.auto_registration, t.auto_unregistration, p.id AS provider_id, s.id AS specification_id
 FROM provider_trigger AS t JOIN provider AS p ON p.seq = t.provider_seq JOIN provider_specification AS s ON s.seq = t.specification_seq
 WHERE t.seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
 `
@@ -554,6 +563,9 @@ func (q *Queries) TriggersBySeq(ctx context.Context, seqs string) ([]TriggersByS
 			&i.ProviderTrigger.OutputSchema,
 			&i.ProviderTrigger.CreatedAt,
 			&i.ProviderTrigger.UpdatedAt,
+			&i.ProviderTrigger.MinIntervalSeconds,
+			&i.ProviderTrigger.AutoRegistration,
+			&i.ProviderTrigger.AutoUnregistration,
 			&i.ProviderID,
 			&i.SpecificationID,
 		); err != nil {
