@@ -248,30 +248,38 @@ func busy(e *env) (full *env, release func()) {
 	full = &env{t: e.t, eng: e.eng, log: new(bytes.Buffer)}
 	full.server = httptest.NewServer(httpapi.New(e.eng, httpapi.Options{APIKeys: []string{rootKey}, MaxRequests: 1}))
 	e.t.Cleanup(full.server.Close)
-	body, write := io.Pipe()
-	req, err := http.NewRequestWithContext(e.t.Context(), http.MethodPost, full.server.URL+"/callbacks", body)
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+rootKey)
-	done := make(chan error, 1)
-	go func() { // release waits for it
-		resp, err := http.DefaultClient.Do(req)
-		if err == nil {
+	for {
+		body, write := io.Pipe()
+		status := make(chan int, 1)
+		go func() { // release, or another round, waits for it
+			code := 0
+			defer func() { status <- code }()
+			req, err := http.NewRequestWithContext(e.t.Context(), http.MethodPost, full.server.URL+"/callbacks", body)
+			if err != nil {
+				e.t.Error(err)
+				return
+			}
+			req.Header.Set("Authorization", "Bearer "+rootKey)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				e.t.Error(err)
+				return
+			}
 			resp.Body.Close()
+			code = resp.StatusCode
+		}()
+		_, _ = write.Write([]byte("{")) // fails if it is refused
+		for len(status) == 0 {
+			if full.do(http.MethodGet, "/callbacks", "").Status == http.StatusTooManyRequests {
+				return full, func() {
+					write.Close()
+					<-status
+				}
+			}
 		}
-		done <- err
-	}()
-	if _, err := write.Write([]byte("{")); err != nil {
-		e.t.Fatal(err)
-	}
-	for full.do(http.MethodGet, "/callbacks", "").Status != http.StatusTooManyRequests {
-		// The request is on its way.
-	}
-	return full, func() {
-		write.Close()
-		if err := <-done; err != nil {
-			e.t.Error(err)
+		// It was refused itself, because it came together with one of those that look.
+		if code := <-status; code != http.StatusTooManyRequests {
+			e.t.Fatalf("the request that is to be held up was answered %d", code)
 		}
 	}
 }
