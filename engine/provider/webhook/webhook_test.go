@@ -206,7 +206,7 @@ func (s sender) wrong() string {
 	case s.config["secret_encoding"] == "hex":
 		return "4567"
 	}
-	return s.secrets[0] + "AAAA"
+	return "AAAA" + s.secrets[0]
 }
 
 func TestEverySchemeHoldsItsRules(t *testing.T) {
