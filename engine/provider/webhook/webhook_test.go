@@ -97,7 +97,6 @@ type sender struct {
 	secrets [2]string // in use; a third is never
 	timed   bool
 	bare    bool // the body is not signed
-	headers []string
 
 	// sign gives names and values of headers, by turns; the first is the signature.
 	sign func(secret string, at int64, body string) []string
