@@ -132,6 +132,8 @@ func (in *input) readBody(req *engine.WebhookRequest, s *scheme) error {
 	case !utf8.Valid(body):
 		in.Base64 = base64.StdEncoding.EncodeToString(req.Body)
 		return nil
+	case isJSON(contentType, body):
+		return in.setJSON(body)
 	case contentType == "application/x-www-form-urlencoded":
 		if form, err := url.ParseQuery(string(body)); err == nil {
 			if s.payload != "" && len(form[s.payload]) == 1 && json.Valid([]byte(form.Get(s.payload))) && utf8.ValidString(form.Get(s.payload)) {
@@ -140,15 +142,14 @@ func (in *input) readBody(req *engine.WebhookRequest, s *scheme) error {
 			in.Body, err = encode(fields(form))
 			return err
 		}
-	case isJSON(contentType, body):
-		return in.setJSON(body)
 	}
 	in.Text = string(body)
 	return nil
 }
 
 // isJSON tells whether a body is to be read as JSON. Many senders forget to say so, or say
-// text/plain; then it must be an object or a list, as other texts can be JSON by chance.
+// text/plain, and curl says that it is a form; then it must be an object or a list, which no
+// form is, and other texts are not by chance.
 func isJSON(contentType string, body []byte) bool {
 	said := contentType == "application/json" || strings.HasSuffix(contentType, "+json")
 	if first := bytes.TrimLeft(body, " \t\r\n"); !said && !bytes.HasPrefix(first, []byte("{")) && !bytes.HasPrefix(first, []byte("[")) {

@@ -152,6 +152,8 @@ func TestBodies(t *testing.T) {
 		"AByteOrderMark":      {"application/json", "\uFEFF{}", "", `{}`},
 		"BrokenJSON":          {"application/json", `{"a":`, "", `"{\"a\":"`},
 		"JSONThatSaysText":    {"text/plain", ` {"a":1}`, "", `{"a":1}`},
+		"JSONThatSaysForm":    {"application/x-www-form-urlencoded", `{"a":"b=c&d"}`, "", `{"a":"b=c&d"}`},
+		"AFormOfANumber":      {"application/x-www-form-urlencoded", `7`, "", `{"7":""}`},
 		"TextThatIsANumber":   {"text/plain", `7`, "", `"7"`},
 		"NoType":              {"", `{"a":1}`, "", `{"a":1}`},
 		"StrangeType":         {"; ;", `x`, "", `"x"`},
