@@ -41,6 +41,8 @@
 // not, such as "push". Where a header or field is missing, the type is "request.received" and the id
 // the digest.
 //
+// With "none", secrets are not looked at: whoever knows the URL can make events.
+//
 // Stripe's secret is used as it is written, whsec_ included; that of Standard Webhooks is the base64
 // after whsec_, or a public key after whpk_, for v1a. Linear, Meta and Sentry sign no time.
 //

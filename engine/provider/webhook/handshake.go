@@ -68,8 +68,8 @@ func answerSlack(req *engine.WebhookRequest, _ *config, _ *scheme) (*engine.Webh
 }
 
 // answerZoom answers {"event": "endpoint.url_validation", "payload": {"plainToken": "..."}} with
-// the token and its MAC. What is signed like this is never the text that a request's
-// signature is made of, unless its sender knew the secret: it had to be signed itself.
+// the token and its MAC. Only a verified sender gets it, so that nobody else can have a text
+// signed.
 func answerZoom(req *engine.WebhookRequest, _ *config, s *scheme) (*engine.WebhookResponse, error) {
 	body := object(req.Body)
 	payload, _ := body["payload"].(map[string]any)
