@@ -22,7 +22,7 @@
 //	standard-webhooks  webhook-signature v1, v1a   id, time,     body.type                    webhook-id
 //	                   (or svix-signature, ...)    body
 //	stripe             Stripe-Signature v1         time, body    body.type                    body.id
-//	github             X-Hub-Signature-256         body          X-GitHub-Event.body.action   X-GitHub-Delivery
+//	github             X-Hub-Signature-256         body          X-GitHub-Event               X-GitHub-Delivery
 //	slack              X-Slack-Signature           time, body    body.event.type, .command,   body.event_id,
 //	                                                             .type                        .trigger_id
 //	shopify            X-Shopify-Hmac-Sha256       body          X-Shopify-Topic              X-Shopify-Webhook-Id
@@ -37,9 +37,7 @@
 //	hmac               header                      template      request.received             id_header, or digest
 //	none               none                        nothing       request.received             digest
 //
-// A GitHub event with an action has it in its type, such as "issues.opened", and one without has
-// not, such as "push". Where a header or field is missing, the type is "request.received" and the id
-// the digest.
+// Where a header or field is missing, the type is "request.received" and the id the digest.
 //
 // With "none", secrets are not looked at: whoever knows the URL can make events.
 //

@@ -96,7 +96,7 @@ var schemes = []scheme{
 		name: "github", headers: []headerNames{{signature: "X-Hub-Signature-256"}},
 		prefix: "sha256=", signed: "{body}",
 		algorithm: sha256Name, encoding: hexName, key: keyText,
-		eventType: `(.headers["x-github-event"] // empty)` + dotAction, id: `.headers["x-github-delivery"]`,
+		eventType: `.headers["x-github-event"]`, id: `.headers["x-github-delivery"]`,
 		payload: "payload",
 	},
 	{
