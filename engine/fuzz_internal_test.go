@@ -110,6 +110,30 @@ func FuzzNesting(f *testing.F) {
 	})
 }
 
+// FuzzScan has a text judged as encoding/json judges it, which decides what is JSON.
+func FuzzScan(f *testing.F) {
+	for _, seed := range []string{`{"a":[{}]}`, `"[[[\"[["`, `["\\",[]]`, `1`, ` [ -0.5e+07 , [] ,{"[":"]"}]`, `01`, `-`, `1.`, `1e`, `"\u12g4"`, `"\uD800"`, "\"\x1f\"", "\"\xff\"", `"12345678\"90123456"`, `{"a":1,}`, `{"a"}`, `{,}`, `[1,]`,
+		`[}`, `tru`, `true`, `false`, `null`, `nulll`, "", " ", `{} {}`, `{"a" : 1}`, "\ufeff{}", strings.Repeat("[", 65) + strings.Repeat("]", 65), strings.Repeat(`{"a":[`, 64), `"123456\n8901234"`, `"1234567` + "\n" + `"`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		got := scan(text)
+		if want := json.Valid(text); got.valid != want {
+			t.Fatalf("%q is valid: %v, want %v", text, got.valid, want)
+		}
+		if !got.valid {
+			return
+		}
+		if want := nesting(text); got.levels != want {
+			t.Errorf("%q has %d levels, want %d", text, got.levels, want)
+		}
+		var b bytes.Buffer
+		if err := json.Compact(&b, text); err != nil || !got.spaces && !bytes.Equal(b.Bytes(), text) || !bytes.Equal(compact(text), b.Bytes()) {
+			t.Errorf("%q: %+v, compact %q, want %q (%v)", text, got, compact(text), b.Bytes(), err)
+		}
+	})
+}
+
 // FuzzSchema has any value checked against a schema within a moment, and every error named in
 // few words.
 func FuzzSchema(f *testing.F) {

@@ -44,12 +44,12 @@ func (e *Engine) mapAll(ctx context.Context, log *slog.Logger, t *Trigger, s Sou
 
 // mapOne maps one input, for the attempts-th time.
 func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Source, input json.RawMessage, attempts int) store.Item {
-	item := store.Item{}
+	item, found := store.Item{}, scan(input)
 	m, err := guard(ctx, log, func() (Mapped, error) {
-		if !json.Valid(input) {
+		if !found.valid {
 			return Mapped{}, Permanent(errors.New("the input is not JSON"))
 		}
-		if nesting(input) > maxNesting {
+		if found.levels > maxNesting {
 			return Mapped{}, Permanent(fmt.Errorf("the input has more than %d levels", maxNesting))
 		}
 		return t.mapInput(ctx, MapRequest{Source: s, Input: input})
@@ -57,7 +57,7 @@ func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Sou
 	if err == nil {
 		err = checkMapped(m)
 	}
-	if json.Valid(input) {
+	if found.valid {
 		item.Input = compact(input)
 	}
 	if err == nil {
@@ -71,7 +71,7 @@ func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Sou
 	sum := sha256.Sum256(compact(input)) // as it is stored, and mapped again
 	item.Type, item.SourceID = unmappedType, "input:"+hex.EncodeToString(sum[:16])
 	item.Failure = &Failure{Code: store.MappingFailed, Message: shorten(told(err, s.Auth))}
-	if item.NextMapAt = nextMapping(e.now(), attempts, err); item.NextMapAt.IsZero() && (len(input) > maxOutput || nesting(input) > maxNesting) {
+	if item.NextMapAt = nextMapping(e.now(), attempts, err); item.NextMapAt.IsZero() && (len(input) > maxOutput || found.levels > maxNesting) {
 		item.Input = nil
 	}
 	return item
@@ -79,6 +79,7 @@ func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Sou
 
 // checkMapped is for what a provider's code must not do, however often it is tried.
 func checkMapped(m Mapped) error {
+	output := scan(m.Output)
 	switch {
 	case m.Type == "":
 		return Permanent(errors.New("the mapping gave no type"))
@@ -90,9 +91,9 @@ func checkMapped(m Mapped) error {
 		return Permanent(fmt.Errorf("the mapping gave a source_id of over %d characters, or with NUL", maxSourceID))
 	case len(m.Output) > maxOutput:
 		return Permanent(fmt.Errorf("the mapping gave an output of %d bytes, more than 1 MiB", len(m.Output)))
-	case m.Output != nil && !json.Valid(m.Output):
+	case m.Output != nil && !output.valid:
 		return Permanent(errors.New("the mapping gave an output that is not JSON"))
-	case nesting(m.Output) > maxNesting:
+	case output.levels > maxNesting:
 		return Permanent(fmt.Errorf("the mapping gave an output of more than %d levels", maxNesting))
 	}
 	return nil

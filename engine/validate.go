@@ -152,7 +152,7 @@ func (c *checker) object(value json.RawMessage, path ...string) {
 		c.add("max_length", "must have at most 1 MiB", path...)
 	case !isObject(value):
 		c.add("invalid_type", "must be a JSON object", path...)
-	case nesting(value) > maxNesting:
+	case scan(value).levels > maxNesting:
 		c.add("invalid_max", fmt.Sprintf("must be nested at most %d levels deep", maxNesting), path...)
 	}
 }
@@ -253,13 +253,16 @@ func (c *checker) eventTypes(types []string, path ...string) {
 
 func isObject(value json.RawMessage) bool {
 	trimmed := bytes.TrimLeft(value, " \t\r\n")
-	return len(trimmed) > 0 && trimmed[0] == '{' && json.Valid(value)
+	return len(trimmed) > 0 && trimmed[0] == '{' && scan(value).valid
 }
 
 // compact is a JSON text without white space, every token as it came. nil stays nil.
 func compact(value json.RawMessage) json.RawMessage {
 	if value == nil {
 		return nil
+	}
+	if s := scan(value); s.valid && !s.spaces {
+		return bytes.Clone(value) // which is its caller's to change
 	}
 	var b bytes.Buffer
 	if err := json.Compact(&b, value); err != nil {
