@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -31,29 +32,66 @@ const unmappedType = "unmapped"
 func (e *Engine) mapAll(ctx context.Context, log *slog.Logger, t *Trigger, s Source, inputs []json.RawMessage) ([]store.Item, error) {
 	limited, cancel := context.WithTimeout(ctx, e.options.PollTimeout)
 	defer cancel()
-	items := make([]store.Item, 0, len(inputs))
-	for _, input := range inputs {
-		item := e.mapOne(limited, log, t, s, input, 1)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		items = append(items, item)
+	found := make([]shape, len(inputs))
+	outcomes := mapInputs(ctx, log, len(inputs), func(i int) (Mapped, error) {
+		found[i] = scan(inputs[i])
+		return mapInput(limited, t, s, inputs[i], found[i])
+	})
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	items := make([]store.Item, len(inputs))
+	for i, o := range outcomes {
+		items[i] = e.item(s, inputs[i], found[i], o, 1)
 	}
 	return items, nil
 }
 
 // mapOne maps one input, for the attempts-th time.
 func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Source, input json.RawMessage, attempts int) store.Item {
-	item, found := store.Item{}, scan(input)
-	m, err := guard(ctx, log, func() (Mapped, error) {
-		if !found.valid {
-			return Mapped{}, Permanent(errors.New("the input is not JSON"))
+	found := scan(input)
+	outcomes := mapInputs(context.WithoutCancel(ctx), log, 1, func(int) (Mapped, error) { return mapInput(ctx, t, s, input, found) })
+	return e.item(s, input, found, outcomes[0], attempts)
+}
+
+// outcome is what became of mapping an input.
+type outcome struct {
+	Mapped
+	err error
+}
+
+// mapInputs has n inputs mapped, or fewer when ctx ends, by foreign code in a goroutine of its
+// own. What ends that is the outcome of one input; the next ones get another.
+func mapInputs(ctx context.Context, log *slog.Logger, n int, mapped func(i int) (Mapped, error)) []outcome {
+	out := make([]outcome, 0, n)
+	for len(out) < n && ctx.Err() == nil {
+		_, err := guard(ctx, log, func() (none struct{}, err error) {
+			for len(out) < n && ctx.Err() == nil {
+				m, err := mapped(len(out))
+				out = append(out, outcome{m, err})
+			}
+			return none, nil
+		})
+		if err != nil {
+			out = append(out, outcome{err: err})
 		}
-		if found.levels > maxNesting {
-			return Mapped{}, Permanent(fmt.Errorf("the input has more than %d levels", maxNesting))
-		}
-		return t.mapInput(ctx, MapRequest{Source: s, Input: input})
-	})
+	}
+	return out
+}
+
+func mapInput(ctx context.Context, t *Trigger, s Source, input json.RawMessage, found shape) (Mapped, error) {
+	if !found.valid {
+		return Mapped{}, Permanent(errors.New("the input is not JSON"))
+	}
+	if found.levels > maxNesting {
+		return Mapped{}, Permanent(fmt.Errorf("the input has more than %d levels", maxNesting))
+	}
+	return t.mapInput(ctx, MapRequest{Source: s, Input: input})
+}
+
+// item is what an input has become after so many attempts to map it.
+func (e *Engine) item(s Source, input json.RawMessage, found shape, o outcome, attempts int) (item store.Item) {
+	m, err := o.Mapped, o.err
 	if err == nil {
 		err = checkMapped(m)
 	}
@@ -61,10 +99,14 @@ func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Sou
 		item.Input = compact(input)
 	}
 	if err == nil {
+		output := item.Input // which it is, byte for byte, nearly always
+		if !bytes.Equal(m.Output, input) {
+			output = compact(m.Output)
+		}
 		if len(input) > maxOutput {
 			item.Input = nil // what was made of it is kept
 		}
-		item.Type, item.SourceID, item.Output = m.Type, m.SourceID, asObject(compact(m.Output))
+		item.Type, item.SourceID, item.Output = m.Type, m.SourceID, asObject(output)
 		return item
 	}
 	// Its source will give the same input again; a name made of its content lets that be known.
