@@ -28,6 +28,7 @@ type deliverer struct {
 	mu        sync.Mutex
 	running   bool
 	lanes     map[int64]*lane
+	queued    int // bytes in all their queues, about
 	due       dueHeap
 	ready     []*lane // in turn: lanes with a queue and room for an attempt
 	silent    []*lane // those of them whose destination did not answer last
@@ -98,7 +99,7 @@ func (d *deliverer) stop() {
 func (d *deliverer) lane(destination int64) *lane {
 	l := d.lanes[destination]
 	if l == nil {
-		l = newLane(destination)
+		l = newLane(destination, &d.queued)
 		d.lanes[destination] = l
 	}
 	return l
@@ -181,9 +182,7 @@ func (d *deliverer) take() (turn, bool) {
 			d.arm(l)
 			continue
 		}
-		t := turn{lane: l, n: l.queue[0], unheard: unheard}
-		l.queue[0] = store.Delivery{}
-		l.queue = l.queue[1:]
+		t := turn{lane: l, n: l.pop(), unheard: unheard}
 		l.active++
 		d.lastTurn = unheard
 		if unheard {
@@ -229,6 +228,9 @@ func (d *deliverer) worker(t turn) {
 		switch {
 		case !answered:
 			l.window = 1
+			if l.trim(l.room()) { // those that answer have more use for the memory
+				l.lookAt(d.e.now())
+			}
 		case p != nil:
 			l.window = min(2*l.window, p.MaxInFlight)
 		}

@@ -230,17 +230,36 @@ func TestChangedDestinationIsNotKeptAsItWas(t *testing.T) {
 // What waits in memory is bounded in bytes, and what is not read yet goes before what is new.
 func TestLaneKeepsLittleInMemory(t *testing.T) {
 	t.Parallel()
-	l := newLane(1)
-	for i := range 100 {
-		l.push(store.Delivery{Seq: int64(i), Output: make(json.RawMessage, 1<<20)})
+	shared := 0
+	l, other := newLane(1, &shared), newLane(2, &shared)
+	fill := func(l *lane, size int) {
+		for i := range 100_000 {
+			l.push(store.Delivery{Seq: int64(i), Output: make(json.RawMessage, size)})
+		}
 	}
-	if len(l.queue) != queuePerAttempt {
-		t.Errorf("%d wait for a destination that answers one at a time", len(l.queue))
+	l.silent = true
+	if fill(l, 1<<20); len(l.queue) != queuePerAttempt {
+		t.Errorf("%d wait for a destination that does not answer", len(l.queue))
 	}
 	for _, d := range l.queue {
 		if d.Output != nil {
 			t.Errorf("an output of %d bytes waits in memory", len(d.Output))
 		}
+	}
+	l.end()
+	l.silent, l.ended = false, false
+	fill(l, 16<<10)
+	fill(other, 10)
+	if l.bytes > maxShared/2+32<<10 || shared > maxShared || other.bytes < maxShared/5 {
+		t.Errorf("%d and %d bytes wait for two destinations, %d in all", l.bytes, other.bytes, shared)
+	}
+	for range 10 {
+		l.pop()
+	}
+	l.trim(3)
+	other.end()
+	if len(l.queue) != 3 || len(l.inHand) != 13 || shared != l.bytes || l.bytes != 3*(queuedCost+16<<10) {
+		t.Errorf("%d are left, %d in hand, %d bytes of %d", len(l.queue), len(l.inHand), l.bytes, shared)
 	}
 	now := time.Now()
 	if l.lookAt(now.Add(time.Second)); l.behind(now) {

@@ -11,6 +11,11 @@ const (
 	// queuePerAttempt is how many notifications wait in memory for each attempt that a
 	// destination may have at a time. The rest waits in the table.
 	queuePerAttempt = 4
+	// maxShared is how many bytes may wait in memory beyond that, for all destinations that answer
+	// together: what is found a thousand at a time is delivered without being read again.
+	maxShared = 4 << 20
+	// queuedCost is about how many bytes a notification takes in memory beside its output.
+	queuedCost = 512
 	// maxQueuedOutput is how many bytes an output may have to wait in memory. A larger one is
 	// read when its turn comes.
 	maxQueuedOutput = 16 << 10
@@ -21,6 +26,8 @@ const (
 type lane struct {
 	destination int64 // row number
 	queue       []store.Delivery
+	bytes       int            // in the queue, about
+	shared      *int           // the bytes of all queues
 	inHand      map[int64]bool // queued, being attempted, or with an outcome not yet stored
 	active      int            // attempts being made
 	window      int            // attempts that may be made at a time: grows with answers, falls without
@@ -35,8 +42,8 @@ type lane struct {
 	heapIndex int // in the heap of lanes by due; -1: not in it
 }
 
-func newLane(destination int64) *lane {
-	return &lane{destination: destination, inHand: make(map[int64]bool), window: 1, heapIndex: -1}
+func newLane(destination int64, shared *int) *lane {
+	return &lane{destination: destination, shared: shared, inHand: make(map[int64]bool), window: 1, heapIndex: -1}
 }
 
 // idle lanes are forgotten.
@@ -65,23 +72,53 @@ func (l *lane) lookAt(t time.Time) {
 // end lets go of what waits and lets nothing more in.
 func (l *lane) end() {
 	l.ended = true
-	for _, n := range l.queue {
-		delete(l.inHand, n.Seq)
+	l.trim(0)
+}
+
+// trim lets go of what waits behind the first n.
+func (l *lane) trim(n int) (trimmed bool) {
+	for len(l.queue) > n {
+		last := len(l.queue) - 1
+		l.count(l.queue[last], -1)
+		delete(l.inHand, l.queue[last].Seq)
+		l.queue[last] = store.Delivery{}
+		l.queue = l.queue[:last]
+		trimmed = true
 	}
-	l.queue = nil
+	return trimmed
 }
 
 // push takes a notification in hand; false if it is already, or there is no room.
 func (l *lane) push(d store.Delivery) bool {
-	if l.inHand[d.Seq] || len(l.queue) >= l.room() {
+	if l.inHand[d.Seq] || len(l.queue) >= l.room() && !l.mayGrow() {
 		return false
 	}
 	if len(d.Output) > maxQueuedOutput {
 		d.Output = nil
 	}
+	l.count(d, 1)
 	l.inHand[d.Seq] = true
 	l.queue = append(l.queue, d)
 	return true
+}
+
+// mayGrow tells whether the queue may be longer than its room. Each has at most as much as it
+// leaves to the others.
+func (l *lane) mayGrow() bool { return !l.silent && l.bytes < maxShared-*l.shared }
+
+// pop takes the first out of the queue, which stays in hand.
+func (l *lane) pop() store.Delivery {
+	d := l.queue[0]
+	l.count(d, -1)
+	l.queue[0] = store.Delivery{}
+	l.queue = l.queue[1:]
+	return d
+}
+
+func (l *lane) count(d store.Delivery, sign int) {
+	n := sign * (queuedCost + len(d.Output))
+	l.bytes += n
+	*l.shared += n
 }
 
 // dueHeap has the lane whose table is to be read first on top.
