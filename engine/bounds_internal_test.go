@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/callbackd/callbackd/engine/internal/jsontext"
 )
 
 // nested is an object of so many levels.
@@ -38,8 +40,8 @@ func TestInputsAreBounded(t *testing.T) {
 			t.Parallel()
 			mapped := func(n int) (failed, again bool) {
 				item := e.mapOne(t.Context(), slog.New(slog.DiscardHandler), &Trigger{}, Source{}, json.RawMessage(tt.input(n)), 1)
-				if len(item.Input) > maxOutput || nesting(item.Input) > maxNesting {
-					t.Errorf("an input of %d bytes and %d levels is kept", len(item.Input), nesting(item.Input))
+				if len(item.Input) > maxOutput || jsontext.Look(item.Input).Levels > maxNesting {
+					t.Errorf("an input of %d bytes and %d levels is kept", len(item.Input), jsontext.Look(item.Input).Levels)
 				}
 				return item.Failure != nil, !item.NextMapAt.IsZero()
 			}

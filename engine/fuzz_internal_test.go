@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/callbackd/callbackd/engine/internal/jsontext"
 	"github.com/callbackd/callbackd/store"
 )
 
@@ -40,7 +41,7 @@ func FuzzInput(f *testing.F) {
 			}
 			return
 		}
-		if !isObject(item.Output) || nesting(item.Output) > maxNesting+1 {
+		if !isObject(item.Output) || jsontext.Look(item.Output).Levels > maxNesting+1 {
 			t.Errorf("%q has the output %q", input, item.Output)
 		}
 		var sent struct {
@@ -80,56 +81,6 @@ func FuzzDestination(f *testing.F) {
 			if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(values[0]) || ownHeader(name) {
 				t.Errorf("the header %q: %q was accepted", name, values)
 			}
-		}
-	})
-}
-
-// FuzzNesting has the levels of a text counted as a reader of JSON counts them.
-func FuzzNesting(f *testing.F) {
-	for _, seed := range []string{`{"a":[{}]}`, `"[[[\"[["`, `["\\",[]]`, `1`, `[[],[[]],{"[":"]"}]`} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		if !json.Valid(text) {
-			return
-		}
-		want, depth := 0, 0
-		d := json.NewDecoder(bytes.NewReader(text))
-		for token, err := d.Token(); err == nil; token, err = d.Token() {
-			switch token {
-			case json.Delim('['), json.Delim('{'):
-				depth++
-				want = max(want, depth)
-			case json.Delim(']'), json.Delim('}'):
-				depth--
-			}
-		}
-		if got := nesting(text); got != want {
-			t.Errorf("%q has %d levels, want %d", text, got, want)
-		}
-	})
-}
-
-// FuzzScan has a text judged as encoding/json judges it, which decides what is JSON.
-func FuzzScan(f *testing.F) {
-	for _, seed := range []string{`{"a":[{}]}`, `"[[[\"[["`, `["\\",[]]`, `1`, ` [ -0.5e+07 , [] ,{"[":"]"}]`, `01`, `-`, `1.`, `1e`, `"\u12g4"`, `"\uD800"`, "\"\x1f\"", "\"\xff\"", `"12345678\"90123456"`, `{"a":1,}`, `{"a"}`, `{,}`, `[1,]`,
-		`[}`, `tru`, `true`, `false`, `null`, `nulll`, "", " ", `{} {}`, `{"a" : 1}`, "\ufeff{}", strings.Repeat("[", 65) + strings.Repeat("]", 65), strings.Repeat(`{"a":[`, 64), `"123456\n8901234"`, `"1234567` + "\n" + `"`} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		got := scan(text)
-		if want := json.Valid(text); got.valid != want {
-			t.Fatalf("%q is valid: %v, want %v", text, got.valid, want)
-		}
-		if !got.valid {
-			return
-		}
-		if want := nesting(text); got.levels != want {
-			t.Errorf("%q has %d levels, want %d", text, got.levels, want)
-		}
-		var b bytes.Buffer
-		if err := json.Compact(&b, text); err != nil || !got.spaces && !bytes.Equal(b.Bytes(), text) || !bytes.Equal(compact(text), b.Bytes()) {
-			t.Errorf("%q: %+v, compact %q, want %q (%v)", text, got, compact(text), b.Bytes(), err)
 		}
 	})
 }

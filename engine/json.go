@@ -7,26 +7,6 @@ import (
 	"strings"
 )
 
-// nesting is how many levels of objects and lists a valid JSON text has.
-func nesting(value json.RawMessage) (deepest int) {
-	depth, inText := 0, false
-	for i := 0; i < len(value); i++ {
-		switch c := value[i]; {
-		case inText && c == '\\':
-			i++ // what follows ends no text
-		case c == '"':
-			inText = !inText
-		case inText:
-		case c == '{' || c == '[':
-			depth++
-			deepest = max(deepest, depth)
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return deepest
-}
-
 // Bounds of a number in a config. Schemas compare numbers exactly, as fractions, for which
 // the few characters of 1e999999 take a megabyte.
 const (

@@ -16,6 +16,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/callbackd/callbackd/engine/internal/jsontext"
 	"github.com/callbackd/callbackd/store"
 )
 
@@ -32,9 +33,9 @@ const unmappedType = "unmapped"
 func (e *Engine) mapAll(ctx context.Context, log *slog.Logger, t *Trigger, s Source, inputs []json.RawMessage) ([]store.Item, error) {
 	limited, cancel := context.WithTimeout(ctx, e.options.PollTimeout)
 	defer cancel()
-	found := make([]shape, len(inputs))
+	found := make([]jsontext.Shape, len(inputs))
 	outcomes := mapInputs(ctx, log, len(inputs), func(i int) (Mapped, error) {
-		found[i] = scan(inputs[i])
+		found[i] = jsontext.Look(inputs[i])
 		return mapInput(limited, t, s, inputs[i], found[i])
 	})
 	if err := ctx.Err(); err != nil {
@@ -49,7 +50,7 @@ func (e *Engine) mapAll(ctx context.Context, log *slog.Logger, t *Trigger, s Sou
 
 // mapOne maps one input, for the attempts-th time.
 func (e *Engine) mapOne(ctx context.Context, log *slog.Logger, t *Trigger, s Source, input json.RawMessage, attempts int) store.Item {
-	found := scan(input)
+	found := jsontext.Look(input)
 	outcomes := mapInputs(context.WithoutCancel(ctx), log, 1, func(int) (Mapped, error) { return mapInput(ctx, t, s, input, found) })
 	return e.item(s, input, found, outcomes[0], attempts)
 }
@@ -79,23 +80,23 @@ func mapInputs(ctx context.Context, log *slog.Logger, n int, mapped func(i int) 
 	return out
 }
 
-func mapInput(ctx context.Context, t *Trigger, s Source, input json.RawMessage, found shape) (Mapped, error) {
-	if !found.valid {
+func mapInput(ctx context.Context, t *Trigger, s Source, input json.RawMessage, found jsontext.Shape) (Mapped, error) {
+	if !found.Valid {
 		return Mapped{}, Permanent(errors.New("the input is not JSON"))
 	}
-	if found.levels > maxNesting {
+	if found.Levels > maxNesting {
 		return Mapped{}, Permanent(fmt.Errorf("the input has more than %d levels", maxNesting))
 	}
 	return t.mapInput(ctx, MapRequest{Source: s, Input: input})
 }
 
 // item is what an input has become after so many attempts to map it.
-func (e *Engine) item(s Source, input json.RawMessage, found shape, o outcome, attempts int) (item store.Item) {
+func (e *Engine) item(s Source, input json.RawMessage, found jsontext.Shape, o outcome, attempts int) (item store.Item) {
 	m, err := o.Mapped, o.err
 	if err == nil {
 		err = checkMapped(m)
 	}
-	if found.valid {
+	if found.Valid {
 		item.Input = compact(input)
 	}
 	if err == nil {
@@ -113,7 +114,7 @@ func (e *Engine) item(s Source, input json.RawMessage, found shape, o outcome, a
 	sum := sha256.Sum256(compact(input)) // as it is stored, and mapped again
 	item.Type, item.SourceID = unmappedType, "input:"+hex.EncodeToString(sum[:16])
 	item.Failure = &Failure{Code: store.MappingFailed, Message: shorten(told(err, s.Auth))}
-	if item.NextMapAt = nextMapping(e.now(), attempts, err); item.NextMapAt.IsZero() && (len(input) > maxOutput || found.levels > maxNesting) {
+	if item.NextMapAt = nextMapping(e.now(), attempts, err); item.NextMapAt.IsZero() && (len(input) > maxOutput || found.Levels > maxNesting) {
 		item.Input = nil
 	}
 	return item
@@ -121,7 +122,7 @@ func (e *Engine) item(s Source, input json.RawMessage, found shape, o outcome, a
 
 // checkMapped is for what a provider's code must not do, however often it is tried.
 func checkMapped(m Mapped) error {
-	output := scan(m.Output)
+	output := jsontext.Look(m.Output)
 	switch {
 	case m.Type == "":
 		return Permanent(errors.New("the mapping gave no type"))
@@ -133,9 +134,9 @@ func checkMapped(m Mapped) error {
 		return Permanent(fmt.Errorf("the mapping gave a source_id of over %d characters, or with NUL", maxSourceID))
 	case len(m.Output) > maxOutput:
 		return Permanent(fmt.Errorf("the mapping gave an output of %d bytes, more than 1 MiB", len(m.Output)))
-	case m.Output != nil && !output.valid:
+	case m.Output != nil && !output.Valid:
 		return Permanent(errors.New("the mapping gave an output that is not JSON"))
-	case output.levels > maxNesting:
+	case output.Levels > maxNesting:
 		return Permanent(fmt.Errorf("the mapping gave an output of more than %d levels", maxNesting))
 	}
 	return nil

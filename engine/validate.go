@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/net/idna"
 
+	"github.com/callbackd/callbackd/engine/internal/jsontext"
 	"github.com/callbackd/callbackd/store"
 )
 
@@ -152,7 +153,7 @@ func (c *checker) object(value json.RawMessage, path ...string) {
 		c.add("max_length", "must have at most 1 MiB", path...)
 	case !isObject(value):
 		c.add("invalid_type", "must be a JSON object", path...)
-	case scan(value).levels > maxNesting:
+	case jsontext.Look(value).Levels > maxNesting:
 		c.add("invalid_max", fmt.Sprintf("must be nested at most %d levels deep", maxNesting), path...)
 	}
 }
@@ -253,7 +254,7 @@ func (c *checker) eventTypes(types []string, path ...string) {
 
 func isObject(value json.RawMessage) bool {
 	trimmed := bytes.TrimLeft(value, " \t\r\n")
-	return len(trimmed) > 0 && trimmed[0] == '{' && scan(value).valid
+	return len(trimmed) > 0 && trimmed[0] == '{' && jsontext.Look(value).Valid
 }
 
 // compact is a JSON text without white space, every token as it came. nil stays nil.
@@ -261,7 +262,7 @@ func compact(value json.RawMessage) json.RawMessage {
 	if value == nil {
 		return nil
 	}
-	if s := scan(value); s.valid && !s.spaces {
+	if s := jsontext.Look(value); s.Valid && !s.Spaces {
 		return bytes.Clone(value) // which is its caller's to change
 	}
 	var b bytes.Buffer

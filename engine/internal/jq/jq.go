@@ -65,6 +65,7 @@ const (
 type Program struct {
 	source string
 	code   *gojq.Code
+	simple simple
 }
 
 type programKey struct{ source, vars string }
@@ -118,6 +119,7 @@ func compile(src string, vars []string) (p *Program, err error) {
 	if err != nil {
 		return nil, parseError(src, err)
 	}
+	easy := simplify(query)
 	if query, err = metered(query); err != nil {
 		return nil, compileError(src, err)
 	}
@@ -126,7 +128,7 @@ func compile(src string, vars []string) (p *Program, err error) {
 	if err != nil {
 		return nil, compileError(src, err)
 	}
-	return &Program{source: src, code: code}, nil
+	return &Program{source: src, code: code, simple: easy}, nil
 }
 
 // One runs the program and returns its only output. No output is nil, like an
@@ -134,6 +136,9 @@ func compile(src string, vars []string) (p *Program, err error) {
 // order of [Compile]'s, are values as from [Decode] and are not changed. Errors
 // begin with the program.
 func (p *Program) One(ctx context.Context, input any, vars ...any) (any, error) {
+	if v, ok := p.simple.of(input); ok {
+		return v, nil
+	}
 	outputs, err := p.run(ctx, 1, input, vars)
 	if err != nil || len(outputs) == 0 {
 		return nil, err

@@ -8,12 +8,17 @@ import (
 	"io"
 
 	"github.com/itchyny/gojq"
+
+	"github.com/callbackd/callbackd/engine/internal/jsontext"
 )
 
 // Decode reads one JSON value, with nothing after it. Numbers are json.Number, the
 // text as it came; one that is longer than 1000 characters is an error.
 // The error says the byte where things went wrong.
 func Decode(data []byte) (any, error) {
+	if v, ok := jsontext.Decode(data, maxNumber); ok {
+		return v, nil
+	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
 	var v any

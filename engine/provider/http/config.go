@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/callbackd/callbackd/engine"
 	"github.com/callbackd/callbackd/engine/internal/jq"
@@ -44,7 +45,36 @@ var (
 	pageVars  = []string{"$cursor", "$now", "$headers"}
 )
 
+// parsed are configs by their text, of which each item of a poll needs the same. They are not
+// to be changed.
+var parsed = struct {
+	sync.Mutex
+	configs map[string]config
+}{configs: map[string]config{}}
+
+const maxParsed = 64
+
 func parseConfig(value json.RawMessage) (config, error) {
+	parsed.Lock()
+	c, known := parsed.configs[string(value)]
+	parsed.Unlock()
+	if known {
+		return c, nil
+	}
+	c, err := readConfig(value)
+	if err != nil {
+		return config{}, err
+	}
+	parsed.Lock()
+	defer parsed.Unlock()
+	if len(parsed.configs) >= maxParsed {
+		clear(parsed.configs)
+	}
+	parsed.configs[string(value)] = c
+	return c, nil
+}
+
+func readConfig(value json.RawMessage) (config, error) {
 	var c config
 	if err := json.Unmarshal(value, &c); err != nil {
 		return config{}, fmt.Errorf("read the config: %w", err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/callbackd/callbackd/engine"
 	"github.com/callbackd/callbackd/engine/internal/jq"
+	"github.com/callbackd/callbackd/engine/internal/jsontext"
 )
 
 const (
@@ -190,6 +191,9 @@ func (p *poller) items(ctx context.Context, pg *page) ([]json.RawMessage, error)
 
 // listItems are the elements of a body that is a list, byte for byte.
 func listItems(pg *page) ([]json.RawMessage, error) {
+	if items, ok := jsontext.Elements(pg.body); ok {
+		return items, nil
+	}
 	var items []json.RawMessage
 	err := json.Unmarshal(pg.body, &items)
 	if err == nil && items != nil {
