@@ -43,8 +43,10 @@ func Elements(text []byte) (elements []json.RawMessage, ok bool) {
 		elements = append(elements, text[from:s.i:s.i])
 		return ok
 	})
-	s.space()
-	return elements, ok && s.i == len(text)
+	if s.space(); !ok || s.i < len(text) {
+		return nil, false
+	}
+	return elements, true
 }
 
 // levels is how many levels of objects and lists a valid text has.
