@@ -3,6 +3,7 @@ package store_test
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,5 +87,25 @@ func BenchmarkListDeep(b *testing.B) {
 	middle := must(f.ListEvents(b.Context(), f.callback.ID, store.EventFilter{SourceIDs: []string{"10-0"}}, store.Page{}))(b).Items[0].ID
 	for b.Loop() {
 		must(f.ListEvents(b.Context(), f.callback.ID, store.EventFilter{}, store.Page{After: middle}))(b)
+	}
+}
+
+// BenchmarkEvent is one event of 600 bytes with the outcome of its delivery, 20 to a commit, none
+// of which waits for the disk.
+func BenchmarkEvent(b *testing.B) {
+	const each = 20
+	f := setup(b)
+	output := json.RawMessage(`{"text":"` + strings.Repeat("x", 580) + `"}`)
+	events := make([]store.NewEvent, each)
+	for i := range events {
+		events[i] = store.NewEvent{Type: "thing.made", Output: output}
+	}
+	outcomes := make([]store.Outcome, each)
+	b.ReportAllocs()
+	for i := 0; i < b.N; i += each {
+		for j, p := range must(f.Publish(b.Context(), day, f.callback.ID, events...))(b) {
+			outcomes[j] = outcome(p.Deliveries[0], 1, "", time.Time{})
+		}
+		f.record(outcomes...)
 	}
 }
