@@ -197,7 +197,7 @@ func (tx *tx) insertEvent(now int64, r *routing, e newRow) (stored Event, delive
 	}
 	code, message := e.failure.columns()
 	if err := tx.add(tx.w.rows.events, seq, id, r.seq, typ, orNull(e.trigger), e.sourceID, e.status, delivery, orNull(code), orNull(message),
-		orNull(tx.firstNotification(destinations)), len(destinations), 0, 0, e.mapAttempts, orNull(e.nextMapAt), created, created); err != nil {
+		orNull(tx.firstNotification(destinations)), int64(len(destinations)), e.mapAttempts, orNull(e.nextMapAt), created, created); err != nil {
 		return stored, nil, err
 	}
 	input := []byte(e.input)
@@ -260,7 +260,7 @@ func (tx *tx) insertNotifications(now, callback int64, destinations []int64, d D
 	for _, destination := range destinations {
 		tx.newest.notification++
 		d.Seq, d.NotificationID, d.DestinationSeq = tx.newest.notification, tx.id(prefixNotification), destination
-		if err := tx.add(tx.w.rows.notifications, d.Seq, d.NotificationID, callback, d.EventSeq, destination, "pending", 0, now, created, created); err != nil {
+		if err := tx.add(tx.w.rows.notifications, d.Seq, d.NotificationID, callback, d.EventSeq, destination, now, created, created); err != nil {
 			return nil, err
 		}
 		out = append(out, d)

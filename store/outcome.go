@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql/driver"
 	"encoding/json"
 	"time"
 
@@ -20,7 +21,7 @@ type Outcome struct {
 // one transaction. An outcome of a notification that has ended meanwhile, or of an attempt
 // that is recorded already, is dropped.
 func (s *Store) RecordOutcomes(ctx context.Context, now time.Time, outcomes []Outcome) error {
-	rows := make([][]any, len(outcomes)) // made here, where no other write waits for it
+	rows := make([][]driver.Value, len(outcomes)) // made here, where no other write waits for it
 	for i, o := range outcomes {
 		var err error
 		if rows[i], err = o.row(); err != nil {
@@ -57,19 +58,19 @@ func (s *Store) RecordOutcomes(ctx context.Context, now time.Time, outcomes []Ou
 }
 
 // row is an attempt as it is stored, but for its id, the third value.
-func (o Outcome) row() ([]any, error) {
+func (o Outcome) row() ([]driver.Value, error) {
 	code, message := o.Attempt.Failure.columns()
 	status := "succeeded"
 	if o.Attempt.Failure != nil {
 		status = "failed"
 	}
-	row := []any{o.Seq, o.Attempt.Number, nil, status, orNull(code), orNull(message), nil, nil, nil, ms(o.Attempt.StartedAt), o.Attempt.Duration.Milliseconds()}
+	row := []driver.Value{o.Seq, int64(o.Attempt.Number), nil, status, orNull(code), orNull(message), nil, nil, nil, ms(o.Attempt.StartedAt), o.Attempt.Duration.Milliseconds()}
 	if r := o.Attempt.Response; r != nil {
 		headers, err := json.Marshal(r.Headers)
 		if err != nil {
 			return nil, err
 		}
-		row[6], row[7], row[8] = r.StatusCode, headers, r.Body
+		row[6], row[7], row[8] = int64(r.StatusCode), headers, r.Body
 	}
 	return row, nil
 }

@@ -81,7 +81,7 @@ type tx struct {
 
 func newWriter(s *Store, pool *sql.DB) *writer {
 	pool.SetMaxOpenConns(1)
-	return &writer{s: s, pool: pool, work: make(chan *piece, maxBatch), done: make(chan struct{}), health: health{log: s.log}}
+	return &writer{s: s, pool: pool, work: make(chan *piece, maxBatch), done: make(chan struct{}), rows: newRows(), health: health{log: s.log}}
 }
 
 // start connects and runs the loop; stop waits for it.
@@ -119,7 +119,6 @@ func (w *writer) connect() (err error) {
 	}
 	w.prepared = prepare(w.conn)
 	w.q = db.New(w.prepared)
-	w.rows = newRows()
 	w.routings = make(map[string]*routing)
 	last, err := w.q.LastRows(ctx)
 	if err != nil {
@@ -140,11 +139,12 @@ func (w *writer) disconnect() {
 		_ = w.prepared.close()
 	}
 	if w.conn != nil {
+		_ = w.conn.Raw(func(any) error { w.rows.close(); return nil })
 		// Close alone would give it back to the pool, and a transaction that is open in it too.
 		_ = w.conn.Raw(func(any) error { return driver.ErrBadConn })
 		_ = w.conn.Close()
 	}
-	w.prepared, w.q, w.conn = nil, nil, nil
+	w.prepared, w.q, w.conn, w.rows = nil, nil, nil, newRows()
 }
 
 func (w *writer) exec(text string) error {
