@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -56,8 +57,10 @@ func newEndpoint(d Destination) (*endpoint, error) {
 
 // post makes one attempt over HTTP. at is the attempt's time by the engine's clock.
 func (e *Engine) post(ctx context.Context, p *endpoint, d store.Delivery, attempt int, at time.Time) (r result) {
-	body := payload(d)
-	h := make(http.Header, 16)
+	buffers := requests.Get().(*request)
+	defer buffers.release() // the transport is done with it then, whatever came of it
+	buffers.body = appendPayload(buffers.body[:0], d)
+	body, h := buffers.body, buffers.header
 	setHeaders(h, p.Headers, p.signer, p.WebhookID, d, attempt, at, body)
 	req := (&http.Request{Method: p.Method, URL: p.target, Header: h, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body))}).WithContext(ctx)
 	resp, err := e.deliveries.RoundTrip(req)
@@ -74,6 +77,25 @@ func (e *Engine) post(ctx context.Context, p *endpoint, d store.Delivery, attemp
 	}
 	r.judge(resp.StatusCode, resp.Header, at)
 	return r
+}
+
+// request is the memory of a request, which serves one after another.
+type request struct {
+	header http.Header
+	body   []byte
+}
+
+var requests = sync.Pool{New: func() any { return &request{header: make(http.Header, 16)} }}
+
+// maxKeptBody is the largest body whose memory is kept.
+const maxKeptBody = 32 << 10
+
+func (r *request) release() {
+	clear(r.header)
+	if cap(r.body) > maxKeptBody {
+		r.body = nil
+	}
+	requests.Put(r)
 }
 
 // judge says what an answer means.

@@ -30,11 +30,12 @@ type deliverer struct {
 	lanes     map[int64]*lane
 	queued    int // bytes in all their queues, about
 	due       dueHeap
-	ready     []*lane // in turn: lanes with a queue and room for an attempt
-	silent    []*lane // those of them whose destination did not answer last
-	attempts  int     // workers
-	unheard   int     // those of them whose lane was a silent one
-	lastTurn  bool    // the last turn was a silent lane's
+	ready     []*lane     // in turn: lanes with a queue and room for an attempt
+	silent    []*lane     // those of them whose destination did not answer last
+	attempts  int         // workers that make one
+	resting   []chan turn // to workers that make none, closed at the end
+	unheard   int         // those of them whose lane was a silent one
+	lastTurn  bool        // the last turn was a silent lane's
 	endpoints map[int64]*endpoint
 	changes   int   // of destinations, since the start: what was read before one is old
 	lastRead  int64 // the highest row number of a notification that was taken from the table
@@ -84,6 +85,10 @@ func (d *deliverer) start(ctx, work context.Context) error {
 func (d *deliverer) halt() {
 	d.mu.Lock()
 	d.running = false
+	for _, worker := range d.resting {
+		close(worker)
+	}
+	d.resting = nil
 	d.mu.Unlock()
 }
 
@@ -198,7 +203,11 @@ func (d *deliverer) take() (turn, bool) {
 	return turn{}, false
 }
 
-// dispatch starts workers while there is something to do and room for more. d.mu is held.
+// maxResting is how many workers are kept for what comes next: the stack of a new one would have to
+// grow first.
+const maxResting = 64
+
+// dispatch has workers go while there is something to do and room for more. d.mu is held.
 func (d *deliverer) dispatch() {
 	if d.work == nil {
 		return
@@ -209,42 +218,61 @@ func (d *deliverer) dispatch() {
 			return
 		}
 		d.attempts++
-		d.workers.Go(func() { d.worker(t) })
+		if last := len(d.resting) - 1; last >= 0 {
+			d.resting[last] <- t
+			d.resting = d.resting[:last]
+			continue
+		}
+		first := t // what is captured is moved to the heap, for a worker that rests too
+		d.workers.Go(func() { d.worker(first) })
 	}
 }
 
-// worker makes attempts until there is none to make.
+// worker makes attempts. With none to make, it rests, or ends if enough do.
 func (d *deliverer) worker(t turn) {
-	for {
+	turns := make(chan turn, 1)
+	for ok := true; ok; {
 		answered := d.attempt(t.n)
-		d.mu.Lock()
-		if t.unheard {
-			d.unheard--
+		if t, ok = d.following(t, answered, turns); !ok {
+			t, ok = <-turns
 		}
-		l := t.lane
-		l.active--
-		l.silent = !answered
-		p := d.endpoints[l.destination]
-		switch {
-		case !answered:
-			l.window = 1
-			if l.trim(l.room()) { // those that answer have more use for the memory
-				l.lookAt(d.e.now())
-			}
-		case p != nil:
-			l.window = min(2*l.window, p.MaxInFlight)
-		}
-		d.arm(l)
-		d.after(l)
-		var ok bool
-		if t, ok = d.take(); !ok {
-			d.attempts--
-			d.mu.Unlock()
-			return
-		}
-		d.dispatch() // the window, or the room of silent lanes, may have grown
-		d.mu.Unlock()
 	}
+}
+
+// following is the turn after one, unless there is none: then the worker is to wait for turns.
+func (d *deliverer) following(t turn, answered bool, turns chan turn) (turn, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t.unheard {
+		d.unheard--
+	}
+	l := t.lane
+	l.active--
+	l.silent = !answered
+	p := d.endpoints[l.destination]
+	switch {
+	case !answered:
+		l.window = 1
+		if l.trim(l.room()) { // those that answer have more use for the memory
+			l.lookAt(d.e.now())
+		}
+	case p != nil:
+		l.window = min(2*l.window, p.MaxInFlight)
+	}
+	d.arm(l)
+	d.after(l)
+	t, ok := d.take()
+	switch {
+	case ok:
+		d.dispatch() // the window, or the room of silent lanes, may have grown
+	case d.running && len(d.resting) < maxResting:
+		d.attempts--
+		d.resting = append(d.resting, turns)
+	default:
+		d.attempts--
+		close(turns)
+	}
+	return t, ok
 }
 
 // attempt makes one attempt and hands its outcome to the recorder. It tells whether the

@@ -23,7 +23,10 @@ const timeFormat = "2006-01-02T15:04:05.000Z"
 // the event and never changes, so it is the same bytes each time. It is a Standard Webhooks
 // payload too (type, timestamp, data).
 func payload(d store.Delivery) []byte {
-	b := make([]byte, 0, 256+len(d.Output)+len(d.Type)+len(d.SourceID))
+	return appendPayload(make([]byte, 0, 384+len(d.Output)+len(d.Type)+len(d.SourceID)), d)
+}
+
+func appendPayload(b []byte, d store.Delivery) []byte {
 	b = append(b, `{"object":"callback.event_payload","id":`...)
 	b = appendString(b, d.EventID)
 	b = append(b, `,"type":`...)

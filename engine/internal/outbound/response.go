@@ -41,7 +41,18 @@ func ReadCapped(r io.Reader, limit int64) (body []byte, truncated bool, err erro
 	if limit == math.MaxInt64 {
 		limit-- // room for the one byte that tells whether there is more
 	}
-	body, err = io.ReadAll(io.LimitReader(r, limit+1))
+	limited := io.LimitedReader{R: r, N: limit + 1}
+	body = make([]byte, 0, 64) // answers to webhooks are short, or empty
+	for err == nil {
+		var n int
+		n, err = limited.Read(body[len(body):cap(body)])
+		if body = body[:len(body)+n]; len(body) == cap(body) {
+			body = append(body, 0)[:len(body)]
+		}
+	}
+	if err == io.EOF {
+		err = nil
+	}
 	if int64(len(body)) > limit {
 		return body[:limit], true, err
 	}
