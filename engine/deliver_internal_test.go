@@ -233,8 +233,9 @@ func TestLaneKeepsLittleInMemory(t *testing.T) {
 	shared := 0
 	l, other := newLane(1, &shared), newLane(2, &shared)
 	fill := func(l *lane, size int) {
-		for i := range 100_000 {
-			l.push(store.Delivery{Seq: int64(i), Output: make(json.RawMessage, size)})
+		output := make(json.RawMessage, size)
+		for i := range 10_000 {
+			l.push(store.Delivery{Seq: int64(i), Output: output})
 		}
 	}
 	l.silent = true

@@ -23,7 +23,7 @@ func simplify(q *gojq.Query) (s simple) {
 	case t.Type == gojq.TermTypeIndex && t.Index.Name != "":
 		path := []string{t.Index.Name}
 		for _, suffix := range t.SuffixList {
-			if suffix.Index == nil || suffix.Index.Name == "" || suffix.Iter || suffix.Optional {
+			if suffix.Index == nil || suffix.Index.Name == "" {
 				return s
 			}
 			path = append(path, suffix.Index.Name)
