@@ -4,19 +4,15 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	nethttp "net/http"
-	"net/textproto"
-	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/callbackd/callbackd/engine"
 	"github.com/callbackd/callbackd/engine/internal/jq"
+	"github.com/callbackd/callbackd/engine/provider/internal/source"
 )
 
 const (
@@ -95,20 +91,12 @@ func validateConfig(value json.RawMessage) []engine.FieldError {
 	if err != nil {
 		return []engine.FieldError{{Code: "invalid_type", Message: err.Error()}}
 	}
-	var wrong []engine.FieldError
+	wrong := source.Check(c.URL, c.Headers)
 	report := func(code, message string, path ...string) {
 		wrong = append(wrong, engine.FieldError{Code: code, Message: message, Path: path})
 	}
-	if _, err := parseURL(c.URL); err != nil {
-		report("invalid_url", err.Error(), "url")
-	}
 	if c.Body != nil && c.Method != nethttp.MethodPost {
 		report("invalid_literal", `must be "POST" when there is a body`, "method")
-	}
-	for _, name := range sortedKeys(c.Headers) {
-		if reason := headerFault(name, c.Headers[name]); reason != "" {
-			report("invalid_header", reason, "headers", name)
-		}
 	}
 	total := 0
 	program := func(src string, vars []string, path ...string) {
@@ -126,7 +114,7 @@ func validateConfig(value json.RawMessage) []engine.FieldError {
 		}
 		report("invalid_program", message, path...)
 	}
-	for _, name := range sortedKeys(c.Query) {
+	for _, name := range source.SortedKeys(c.Query) {
 		program(c.Query[name], queryVars, "query", name)
 	}
 	for _, p := range []struct {
@@ -145,53 +133,3 @@ func validateConfig(value json.RawMessage) []engine.FieldError {
 
 // wordRE matches what people write when they mean a text and not a program.
 var wordRE = regexp.MustCompile(`^[A-Za-z][\w.-]*$`)
-
-func parseURL(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("is not a URL: %w", innerError(err))
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, errors.New("must be an absolute http or https URL")
-	case u.Hostname() == "":
-		return nil, errors.New("must have a host")
-	case u.User != nil:
-		return nil, errors.New("must not hold a user and password; use an auth config with the method \"basic\"")
-	}
-	u.Fragment, u.RawFragment = "", ""
-	return u, nil
-}
-
-// ownHeaders are set by the HTTP client, or would break it.
-var ownHeaders = []string{
-	"Accept-Encoding", "Connection", "Content-Length", "Expect", "Host", "If-Modified-Since", "If-None-Match",
-	"Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Range", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-}
-
-func headerFault(name, value string) string {
-	const tokens = "!#$%&'*+-.^_`|~"
-	for _, c := range []byte(name) {
-		if c != c&0x7f || !('0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || strings.IndexByte(tokens, c) >= 0) {
-			return fmt.Sprintf("must not have %q in its name", rune(c))
-		}
-	}
-	if name == "" {
-		return "must have a name"
-	}
-	if slices.Contains(ownHeaders, textproto.CanonicalMIMEHeaderKey(name)) {
-		return "is a header that cannot be set"
-	}
-	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-		return "must not contain control characters or line breaks"
-	}
-	return ""
-}
-
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/callbackd/callbackd/engine"
 	"github.com/callbackd/callbackd/engine/internal/jq"
+	"github.com/callbackd/callbackd/engine/provider/internal/source"
 )
 
 // mapItem makes an event of an item.
@@ -66,7 +67,7 @@ func idText(id any) (string, error) {
 // itemError adds the beginning of the item that err is about.
 func itemError(err error, item json.RawMessage) error {
 	const most = 120
-	text := printable(item[:min(most, len(item))])
+	text := source.Printable(item[:min(most, len(item))])
 	if len(item) > most {
 		text += "..."
 	}

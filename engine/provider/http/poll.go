@@ -14,6 +14,7 @@ import (
 	"github.com/callbackd/callbackd/engine"
 	"github.com/callbackd/callbackd/engine/internal/jq"
 	"github.com/callbackd/callbackd/engine/internal/jsontext"
+	"github.com/callbackd/callbackd/engine/provider/internal/source"
 )
 
 const (
@@ -90,7 +91,7 @@ func (p *poller) run(ctx context.Context) (engine.PollResult, error) {
 			next, err = p.next(ctx, last, first)
 		}
 		if err != nil {
-			where := p.config.Method + " " + shown(current)
+			where := p.config.Method + " " + source.Shown(current)
 			if len(seen) > 1 {
 				where = fmt.Sprintf("page %d, %s", len(seen), where)
 			}
@@ -110,13 +111,12 @@ func (p *poller) get(ctx context.Context, u *url.URL, first bool) (*page, error)
 	if err != nil {
 		return nil, err
 	}
-	if first && p.config.Method == nethttp.MethodGet && p.old.Request == hash(u.String()) {
-		setIf(r.Header, "If-None-Match", p.old.ETag)
-		setIf(r.Header, "If-Modified-Since", p.old.Date)
+	if first && p.config.Method == nethttp.MethodGet {
+		p.old.Ask(u, r.Header)
 	}
 	res, err := p.client.Do(r)
 	if err != nil {
-		return nil, innerError(err)
+		return nil, source.InnerError(err)
 	}
 	defer res.Body.Close()
 	page := &page{url: u, res: res}
@@ -125,19 +125,13 @@ func (p *poller) get(ctx context.Context, u *url.URL, first bool) (*page, error)
 		page.none = true
 		return page, nil
 	case res.StatusCode/100 != 2:
-		return nil, statusError(res, p.at, first)
+		return nil, source.StatusError(res, p.at, first) // the URL of a later page may just have expired
 	}
 	if page.body, err = readBody(res, min(maxPage, p.unread)); err != nil {
 		return nil, err
 	}
 	p.unread -= int64(len(page.body))
 	return page, nil
-}
-
-func setIf(h nethttp.Header, name, value string) {
-	if value != "" {
-		h.Set(name, value)
-	}
 }
 
 // decode gives the body as a jq value.
@@ -217,7 +211,7 @@ func listItems(pg *page) ([]json.RawMessage, error) {
 	if len(lists) == 0 || len(lists) > 5 {
 		return nil, errors.New(ask + `, such as ".data"`)
 	}
-	return nil, errors.New(ask + " (lists are in: " + printable([]byte(strings.Join(sortedKeys(lists), ", "))) + ")")
+	return nil, errors.New(ask + " (lists are in: " + source.Printable([]byte(strings.Join(source.SortedKeys(lists), ", "))) + ")")
 }
 
 // next is the URL of the page after pg, or nil.
@@ -241,7 +235,7 @@ func (p *poller) next(ctx context.Context, pg *page, first *url.URL) (*url.URL, 
 	}
 	u, err := pg.url.Parse(target)
 	if err != nil {
-		return nil, fmt.Errorf("%s: not a URL: %w", from, innerError(err))
+		return nil, fmt.Errorf("%s: not a URL: %w", from, source.InnerError(err))
 	}
 	u.Fragment, u.RawFragment = "", ""
 	if !sameOrigin(u, first) || u.User != nil {
@@ -282,10 +276,7 @@ func (p *poller) state(ctx context.Context, first *url.URL, last *page, single b
 		}
 	}
 	if single && p.config.Method == nethttp.MethodGet {
-		s.ETag, s.Date = last.res.Header.Get("ETag"), last.res.Header.Get("Last-Modified")
-		if s.ETag != "" || s.Date != "" {
-			s.Request = hash(first.String())
-		}
+		s.Validators = source.ValidatorsOf(first, last.res)
 	}
 	return json.Marshal(s)
 }

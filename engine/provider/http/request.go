@@ -11,13 +11,13 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/callbackd/callbackd/engine"
 	"github.com/callbackd/callbackd/engine/internal/jq"
+	"github.com/callbackd/callbackd/engine/provider/internal/source"
 )
 
 // firstURL is the config's URL with the parameters of query.
 func (p *poller) firstURL(ctx context.Context) (*url.URL, error) {
-	u, err := parseURL(p.config.URL)
+	u, err := source.ParseURL(p.config.URL)
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
 	}
@@ -25,7 +25,7 @@ func (p *poller) firstURL(ctx context.Context) (*url.URL, error) {
 		return u, nil
 	}
 	query := u.Query()
-	for _, name := range sortedKeys(p.config.Query) {
+	for _, name := range source.SortedKeys(p.config.Query) {
 		v, err := one(ctx, "query."+name, p.config.Query[name], queryVars, nil, p.cursor, p.now)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -82,7 +82,7 @@ func (p *poller) request(ctx context.Context, u *url.URL) (*nethttp.Request, err
 	}
 	r, err := nethttp.NewRequestWithContext(ctx, p.config.Method, u.String(), body)
 	if err != nil {
-		return nil, innerError(err)
+		return nil, source.InnerError(err)
 	}
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", "callbackd")
@@ -92,29 +92,7 @@ func (p *poller) request(ctx context.Context, u *url.URL) (*nethttp.Request, err
 	for name, value := range p.config.Headers {
 		r.Header.Set(name, value)
 	}
-	return r, authorize(r, p.auth)
-}
-
-// authorize adds the credentials of auth, which may be nil.
-func authorize(r *nethttp.Request, auth *engine.Auth) error {
-	if auth == nil {
-		return nil
-	}
-	var value struct{ Token, Username, Password, Name, Value string }
-	if json.Unmarshal(auth.Value, &value) != nil { // whose text could hold a secret
-		return errors.New("the auth config is not readable")
-	}
-	switch auth.Method {
-	case "bearer":
-		r.Header.Set("Authorization", "Bearer "+value.Token)
-	case "basic":
-		r.SetBasicAuth(value.Username, value.Password)
-	case "header":
-		r.Header.Set(value.Name, value.Value)
-	default:
-		return fmt.Errorf("the auth method %q is not one of this provider", auth.Method)
-	}
-	return nil
+	return r, source.Authorize(r, p.auth)
 }
 
 func sameOrigin(a, b *url.URL) bool { return origin(a) == origin(b) }
@@ -125,13 +103,4 @@ func origin(u *url.URL) string {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
-}
-
-// shown is u as an error may show it: a path or a query may hold a secret.
-func shown(u *url.URL) string {
-	text := u.Scheme + "://" + u.Host
-	if len(u.Path) > 1 || u.RawQuery != "" {
-		text += "/..."
-	}
-	return text
 }

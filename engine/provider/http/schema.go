@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/callbackd/callbackd/engine"
+	"github.com/callbackd/callbackd/engine/provider/internal/source"
 )
 
 // New returns the provider "http". It holds nothing, and may be given to several engines.
@@ -15,23 +16,7 @@ func New() engine.Provider {
 		Description:  "Polls a URL that answers JSON, and makes an event of each new item.",
 		ConfigSchema: json.RawMessage(configSchema),
 		Validate:     validateConfig,
-		AuthMethods: []engine.AuthMethod{
-			{
-				Key: "bearer", Type: "token", Name: "Bearer token",
-				Description: "Sends the token as Authorization: Bearer.",
-				InputSchema: json.RawMessage(bearerSchema),
-			},
-			{
-				Key: "basic", Type: "custom", Name: "User and password",
-				Description: "Sends Authorization: Basic.",
-				InputSchema: json.RawMessage(basicSchema),
-			},
-			{
-				Key: "header", Type: "custom", Name: "Header",
-				Description: "Sends a secret in a header of your choice, such as X-API-Key.",
-				InputSchema: json.RawMessage(headerSchema),
-			},
-		},
+		AuthMethods:  source.AuthMethods(),
 		Triggers: []engine.Trigger{{
 			Key:          "item.new",
 			Name:         "New item",
@@ -122,72 +107,5 @@ const configSchema = `{
 	},
 	"$defs": {
 		"program": {"type": "string", "minLength": 1, "maxLength": 16384}
-	}
-}`
-
-const bearerSchema = `{
-	"$schema": "https://json-schema.org/draft/2020-12/schema",
-	"title": "Bearer token",
-	"type": "object",
-	"additionalProperties": false,
-	"required": ["token"],
-	"properties": {
-		"token": {
-			"title": "Token",
-			"description": "Without the word Bearer: printable characters and no spaces.",
-			"type": "string",
-			"minLength": 1,
-			"maxLength": 8192,
-			"pattern": "^[!-~]+$"
-		}
-	}
-}`
-
-const basicSchema = `{
-	"$schema": "https://json-schema.org/draft/2020-12/schema",
-	"title": "User and password",
-	"type": "object",
-	"additionalProperties": false,
-	"required": ["username", "password"],
-	"properties": {
-		"username": {
-			"title": "User name",
-			"description": "Must not contain a colon.",
-			"type": "string",
-			"maxLength": 1024,
-			"pattern": "^[^:]*$"
-		},
-		"password": {
-			"title": "Password",
-			"description": "May be empty.",
-			"type": "string",
-			"maxLength": 8192
-		}
-	}
-}`
-
-const headerSchema = `{
-	"$schema": "https://json-schema.org/draft/2020-12/schema",
-	"title": "Header",
-	"type": "object",
-	"additionalProperties": false,
-	"required": ["name", "value"],
-	"properties": {
-		"name": {
-			"title": "Name",
-			"description": "The header's name, such as X-API-Key.",
-			"type": "string",
-			"minLength": 1,
-			"maxLength": 256,
-			"pattern": "^[0-9A-Za-z!#$%&'*+.^_|~-]+$"
-		},
-		"value": {
-			"title": "Value",
-			"description": "The header's value, on one line.",
-			"type": "string",
-			"minLength": 1,
-			"maxLength": 8192,
-			"pattern": "^[^\\x00-\\x1f\\x7f]+$"
-		}
 	}
 }`

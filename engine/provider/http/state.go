@@ -2,22 +2,19 @@ package http
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 
 	"github.com/callbackd/callbackd/engine/internal/jq"
+	"github.com/callbackd/callbackd/engine/provider/internal/source"
 )
 
 // state is what a poll leaves for the next.
 type state struct {
 	// Config and Request tell whether what follows still fits: they are hashes, so
 	// that no secret of a URL or a header is kept here.
-	Config  string          `json:"config"`
-	Cursor  json.RawMessage `json:"cursor,omitempty"`
-	Request string          `json:"request,omitempty"` // of the first page's URL that answered the validators
-	ETag    string          `json:"etag,omitempty"`
-	Date    string          `json:"last_modified,omitempty"`
+	Config string          `json:"config"`
+	Cursor json.RawMessage `json:"cursor,omitempty"`
+	source.Validators
 }
 
 // readState gives what fits c of a state. A state of another config, or one
@@ -55,10 +52,5 @@ func (c config) hash() string {
 	if err != nil {
 		return "" // of a body that is no JSON, which Unmarshal cannot have given
 	}
-	return hash(string(text))
-}
-
-func hash(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
+	return source.Hash(string(text))
 }
