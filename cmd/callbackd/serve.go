@@ -17,6 +17,7 @@ import (
 	"github.com/callbackd/callbackd/engine"
 	"github.com/callbackd/callbackd/engine/provider/demo"
 	httpprovider "github.com/callbackd/callbackd/engine/provider/http"
+	"github.com/callbackd/callbackd/engine/provider/schedule"
 	"github.com/callbackd/callbackd/engine/provider/webhook"
 	"github.com/callbackd/callbackd/httpapi"
 )
@@ -73,7 +74,7 @@ func (f databaseFlags) exists() error {
 
 // builtin are the providers that the daemon comes with.
 func builtin() []engine.Provider {
-	return []engine.Provider{httpprovider.New(), webhook.New(), demo.New()}
+	return []engine.Provider{httpprovider.New(), webhook.New(), schedule.New(), demo.New()}
 }
 
 func (s serveCommand) Run(ctx context.Context, c console) error {
