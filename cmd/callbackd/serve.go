@@ -16,6 +16,7 @@ import (
 
 	"github.com/callbackd/callbackd/engine"
 	"github.com/callbackd/callbackd/engine/provider/demo"
+	"github.com/callbackd/callbackd/engine/provider/feed"
 	httpprovider "github.com/callbackd/callbackd/engine/provider/http"
 	"github.com/callbackd/callbackd/engine/provider/schedule"
 	"github.com/callbackd/callbackd/engine/provider/webhook"
@@ -74,7 +75,7 @@ func (f databaseFlags) exists() error {
 
 // builtin are the providers that the daemon comes with.
 func builtin() []engine.Provider {
-	return []engine.Provider{httpprovider.New(), webhook.New(), schedule.New(), demo.New()}
+	return []engine.Provider{httpprovider.New(), webhook.New(), feed.New(), schedule.New(), demo.New()}
 }
 
 func (s serveCommand) Run(ctx context.Context, c console) error {
