@@ -16,7 +16,7 @@ import (
 
 	"github.com/callbackd/callbackd/engine"
 	"github.com/callbackd/callbackd/engine/provider/demo"
-	"github.com/callbackd/callbackd/engine/provider/feed"
+	feedprovider "github.com/callbackd/callbackd/engine/provider/feed"
 	httpprovider "github.com/callbackd/callbackd/engine/provider/http"
 	"github.com/callbackd/callbackd/engine/provider/schedule"
 	"github.com/callbackd/callbackd/engine/provider/webhook"

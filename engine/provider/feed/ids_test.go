@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -49,25 +47,12 @@ func channel(items ...item) string {
 }
 
 // reader polls a source whose feed changes.
-type reader struct {
-	body  string
-	req   engine.PollRequest
-	state json.RawMessage
-}
-
-// newReader is a reader of a feed that begins empty.
-func newReader(t testing.TB, config values) *reader {
-	t.Helper()
-	d := &reader{}
-	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, d.body) })
-	d.req = s.request(t, "/feed", config)
-	return d
-}
+type reader struct{ state json.RawMessage }
 
 func (d *reader) ids(t rapid.TB, items ...item) (found []string) {
-	d.body = channel(items...)
-	d.req.State = d.state
-	r, err := trigger.Poll(context.Background(), d.req)
+	req := canned{200, nil, []byte(channel(items...))}.request(`{"url":"http://source.test/"}`)
+	req.State = d.state
+	r, err := trigger.Poll(context.Background(), req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +69,7 @@ func (d *reader) ids(t rapid.TB, items ...item) (found []string) {
 
 func TestIDs(t *testing.T) {
 	t.Parallel()
-	d := newReader(t, nil)
+	d := &reader{}
 	got := d.ids(t,
 		item{"g", "l1", "t", "x"},                  // by guid
 		item{"", "l2", "t", "x"},                   // by link
@@ -111,7 +96,7 @@ func TestIDs(t *testing.T) {
 func TestEntriesThatShareAGUIDAreToldApart(t *testing.T) {
 	t.Parallel()
 	a, b, c := item{"g", "l1", "a", ""}, item{"g", "l2", "a", ""}, item{"g", "l2", "c", ""}
-	d := newReader(t, nil)
+	d := &reader{}
 	if got := d.ids(t, a); !slices.Equal(got, []string{"g"}) {
 		t.Fatalf("alone it is %q", got)
 	}
@@ -171,7 +156,7 @@ func TestUpdatesAreEventsIfAskedFor(t *testing.T) {
 // the text of the others.
 func TestEachEntryHasAnIDOfItsOwn(t *testing.T) {
 	t.Parallel()
-	d := newReader(t, nil)
+	d := &reader{}
 	texts := rapid.SampledFrom([]string{"", "a", "b"})
 	rapid.Check(t, func(rt *rapid.T) {
 		d.state = nil
