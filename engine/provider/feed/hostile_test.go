@@ -131,15 +131,17 @@ func TestLimits(t *testing.T) {
 		"Namespaces": {func(n int) string {
 			return "<rss" + namespaces(n-1) + "><channel xmlns:x='y'/><channel xmlns:x='y'/></rss>"
 		}, 100, "the feed has more than 100 namespaces"},
-		"Pieces": {func(n int) string { return "<feed><x:a>" + strings.Repeat("x<![CDATA[y]]>", n) + "</x:a></feed>" }, 23_170, "the feed has texts in too many pieces"},
+		"Pieces": {func(n int) string { return "<feed><x:a>" + strings.Repeat("x<![CDATA[y]]>", n) + "</x:a></feed>" }, 11_584, "the feed has texts in too many pieces"},
 		"PiecesInItems": {func(n int) string {
 			return "<rss><channel><item><x:channel>" + strings.Repeat("xy<!---->", n) + "</x:channel></item></channel></rss>"
-		}, 32_767, "the feed has texts in too many pieces"},
+		}, 16_383, "the feed has texts in too many pieces"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := pollError(t, c.feed(c.limit)); got != "" {
-				t.Errorf("at the limit: %s", got)
+			if c.limit < 100_000 || os.Getenv("CALLBACKD_LONG") != "" { // to read them takes seconds
+				if got := pollError(t, c.feed(c.limit)); got != "" {
+					t.Errorf("at the limit: %s", got)
+				}
 			}
 			if got := pollError(t, c.feed(c.limit+1)); got != c.want {
 				t.Errorf("beyond it: %q, want %q", got, c.want)

@@ -21,8 +21,8 @@ const (
 	maxEntries    = 10_000
 	maxNodes      = 300_000 // elements and attributes
 	maxDepth      = 200
-	maxNamespaces = 100     // declared at the same time
-	maxJoined     = 1 << 30 // bytes that are copied while texts are joined
+	maxNamespaces = 100       // declared at the same time
+	maxJoined     = 256 << 20 // bytes that are copied while texts are joined
 )
 
 var (

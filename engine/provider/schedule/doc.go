@@ -43,11 +43,10 @@
 // moves nor repeats a tick: @every 6h ticks at 0, 6, 12 and 18 o'clock UTC.
 //
 // Ticks that were missed, because the daemon did not run, the trigger was paused, the machine
-// slept or the clock was set
-// forward, give one event for the latest of them, whose output has "missed": true. It is
-// true of an event before which at least one tick had none. An event that is only
-// late has false: compare scheduled_at with the event's created_at. A tick has one event at
-// most, also when the clock was set back.
+// slept or the clock was set forward, give one event for the latest of them, whose output
+// has "missed": true. It is true of an event before which at least one tick had none. An event
+// that is only late has false: compare scheduled_at with the event's created_at. A tick has
+// one event at most, also when the clock was set back.
 //
 // When a zone changes its offset, as for daylight saving time:
 //
