@@ -75,7 +75,7 @@ func (f databaseFlags) exists() error {
 
 // builtin are the providers that the daemon comes with.
 func builtin() []engine.Provider {
-	return []engine.Provider{httpprovider.New(), webhook.New(), feed.New(), schedule.New(), demo.New()}
+	return []engine.Provider{httpprovider.New(), webhook.New(), feedprovider.New(), schedule.New(), demo.New()}
 }
 
 func (s serveCommand) Run(ctx context.Context, c console) error {
