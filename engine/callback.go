@@ -133,13 +133,15 @@ func (e *Engine) UpdateCallback(ctx context.Context, id string, u UpdateCallback
 		set(&s.PollIntervalOverride, u.PollIntervalOverride)
 		set(&s.Retention, u.Retention)
 	})
+	e.poller.wake() // webhooks of triggers that were left out are to be taken back
 	return e.shown(changed, err)
 }
 
-// ArchiveCallback ends a callback: it is polled no longer and takes no events. What it has
-// accepted is still delivered.
+// ArchiveCallback ends a callback: it is polled no longer and takes no events, and its webhooks are
+// taken back from their source. What it has accepted is still delivered.
 func (e *Engine) ArchiveCallback(ctx context.Context, id string) (Callback, error) {
 	c, err := e.store.ArchiveCallback(ctx, e.now(), id)
+	e.poller.wake()
 	return e.shown(c, err)
 }
 
@@ -189,10 +191,11 @@ func (e *Engine) AttachInstance(ctx context.Context, callbackID string, n NewIns
 	return e.shownInstance(i, err)
 }
 
-// DetachInstance stops an instance. Attaching the same pair again revives it with its poll
-// state.
+// DetachInstance stops an instance. Webhooks that are registered are taken back from their source.
+// Attaching the same pair again revives it with its poll state.
 func (e *Engine) DetachInstance(ctx context.Context, callbackID, id string) (Instance, error) {
 	i, err := e.store.DetachInstance(ctx, e.now(), callbackID, id)
+	e.poller.wake()
 	return e.shownInstance(i, err)
 }
 

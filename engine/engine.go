@@ -47,12 +47,15 @@ type Engine struct {
 	log        *slog.Logger
 	keys       keyRing
 	clock      *clock
+	preparing  preparing
 	failing    *failing
 	stuck      *stuck
 
 	poller    *poller
 	deliverer *deliverer
 	remover   *remover
+
+	closeProviders func() error // the first time; later: nothing
 
 	state      atomic.Int32 // a lifeState; set with mu held, which Start holds for long
 	mu         sync.Mutex   // over what follows
@@ -63,9 +66,18 @@ type Engine struct {
 }
 
 // Open opens the file and makes the declared providers and functions known in it. It
-// starts nothing. A file that another process has open is an error that says so.
+// starts nothing. A file that another process has open is an error that says so. With an error,
+// the providers are closed.
 func Open(ctx context.Context, o Options) (*Engine, error) {
 	o = o.withDefaults()
+	e, err := openEngine(ctx, o)
+	if err != nil {
+		return nil, errors.Join(err, closeProviders(o.Logger, o.Providers))
+	}
+	return e, nil
+}
+
+func openEngine(ctx context.Context, o Options) (*Engine, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
@@ -101,6 +113,11 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e.poller, e.stuck, e.failing = newPoller(e), newStuck(e), newFailing(e.log)
 	e.deliverer = newDeliverer(e)
 	e.remover = newRemover(e)
+	var once sync.Once
+	e.closeProviders = func() (err error) {
+		once.Do(func() { err = closeProviders(e.log, o.Providers) })
+		return err
+	}
 	return e, nil
 }
 

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -35,6 +37,11 @@ func (e *Engine) Start(ctx context.Context) error {
 	// Work outlives the caller's context; Stop ends it.
 	if err := e.openClock(ctx); err != nil {
 		return wrap(err)
+	}
+	if moved, err := e.store.MoveRegistrations(ctx, e.now(), e.webhookPrefix()); err != nil {
+		return wrap(err)
+	} else if moved > 0 {
+		e.log.InfoContext(ctx, "the public URL is another: webhooks will be registered anew", "webhooks", moved)
 	}
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.deliverer.start(ctx, work); err != nil {
@@ -115,7 +122,7 @@ func (e *Engine) Run(ctx context.Context) error {
 }
 
 // Close stops the engine if it runs, giving work in flight 20 s, or a second if a Stop has cut
-// it short already, and closes the file. Every later call fails.
+// it short already, and closes the providers and the file. Every later call fails.
 func (e *Engine) Close() error {
 	wait := closeTimeout
 	e.mu.Lock()
@@ -132,5 +139,18 @@ func (e *Engine) Close() error {
 	if e.options.HTTPClient == nil {
 		e.polls.CloseIdleConnections()
 	}
-	return errors.Join(err, e.store.Close())
+	return errors.Join(err, e.closeProviders(), e.store.Close())
+}
+
+// closeProviders closes each provider.
+func closeProviders(log *slog.Logger, providers []Provider) (err error) {
+	for _, p := range providers {
+		if p.Close == nil {
+			continue
+		}
+		if _, failed := guard(context.Background(), log, func() (struct{}, error) { return struct{}{}, p.Close() }); failed != nil {
+			err = errors.Join(err, fmt.Errorf("engine: close provider %s: %w", p.Key, failed))
+		}
+	}
+	return err
 }

@@ -280,7 +280,7 @@ func (p *poller) mapEvent(ctx context.Context, m store.Mapping) error {
 	log := p.e.log.With(keyProvider, t.ProviderIdentifier, keyTrigger, t.ID, keyInstance, t.InstanceID, keyCallback, t.CallbackID)
 	limited, cancel := context.WithTimeout(ctx, p.e.options.PollTimeout)
 	defer cancel()
-	trigger, source, err := p.e.source(t, p.e.now(), log)
+	trigger, source, err := p.e.source(limited, t, p.e.now(), log)
 	if err != nil { // the program runs without the provider's code: a failure like another
 		trigger = &Trigger{Map: func(context.Context, MapRequest) (Mapped, error) { return Mapped{}, err }}
 	}

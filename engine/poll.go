@@ -127,9 +127,13 @@ func (p *poller) tick(loop, work context.Context) {
 	// What is in hand is due in the table, still: so many more have to be read.
 	limit := inHand + queuePerPoll*p.e.options.MaxPolls
 	due, err := p.e.store.DuePolls(loop, now, limit)
+	var unwanted []int64
+	if err == nil { // webhooks to be taken back, of which those in hand come first: so many are in hand
+		unwanted, err = p.e.store.DueUnregistrations(loop, now, max(1, p.e.options.MaxPolls/4))
+	}
 	var targets []store.PollTarget
 	if err == nil {
-		targets, err = p.e.store.PollTargets(loop, p.unknown(due), maxStateAhead)
+		targets, err = p.e.store.PollTargets(loop, p.unknown(slices.Concat(due, unwanted)), maxStateAhead)
 	}
 	if err != nil {
 		if loop.Err() == nil {
@@ -142,6 +146,9 @@ func (p *poller) tick(loop, work context.Context) {
 	defer p.mu.Unlock()
 	p.more = len(due) == limit
 	for _, t := range targets {
+		if p.inHand[t.Seq] {
+			continue // it was due, and then unwanted
+		}
 		p.inHand[t.Seq] = true
 		p.queue = append(p.queue, readAhead{t, now, moved})
 	}
@@ -235,32 +242,29 @@ const storeRetry = 5 * time.Second
 // poll tells whether its outcome is in the store, or there was none to be.
 func (p *poller) poll(ctx context.Context, t readAhead) (recorded bool) {
 	now, moved := p.e.clock.read()
+	log := p.e.log.With(keyProvider, t.ProviderIdentifier, keyTrigger, t.ID, keyInstance, t.InstanceID, keyCallback, t.CallbackID)
+	if at := t.UnregisterAt; !at.IsZero() && !at.Add(moved-t.moved).After(now) {
+		return p.unregister(ctx, log, t, now)
+	}
 	if t.DueAt.IsZero() || t.due(moved).After(now) {
 		return true // it was polled, or detached, between being found due and being read
 	}
 	t.DueAt, t.moved = t.due(moved), moved
-	log := p.e.log.With(keyProvider, t.ProviderIdentifier, keyTrigger, t.ID, keyInstance, t.InstanceID, keyCallback, t.CallbackID)
+	if t.Webhook {
+		return p.register(ctx, log, t, now)
+	}
 	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, p.e.options.PollTimeout)
 	defer cancel()
-	trigger, source, err := p.e.source(t.PollTarget, now, log)
-	if err == nil && t.Webhook {
-		return p.register(limited, log, t, source, now)
-	}
+	stop := p.late(func() { p.failed(ctx, log, t, Source{}, now, time.Since(began), errRunsOn("poll")) })
 	var found PollResult
+	trigger, source, err := p.e.source(limited, t.PollTarget, now, log)
 	if err == nil {
-		warned := make(chan struct{})
-		late := time.AfterFunc(p.e.options.PollTimeout+lateGrace, func() {
-			defer close(warned)
-			p.failed(ctx, log, t, source, now, time.Since(began), fmt.Errorf("the poll runs on, %s past its deadline: the provider does not heed its context", lateGrace))
-		})
 		found, err = guard(ctx, log, func() (PollResult, error) {
 			return trigger.Poll(limited, PollRequest{Source: source, State: t.State})
 		})
-		if !late.Stop() {
-			<-warned
-		}
 	}
+	stop()
 	if ctx.Err() != nil {
 		return true // we are stopping: a poll that was cut short was not made
 	}
@@ -325,9 +329,31 @@ func (p *poller) poll(ctx context.Context, t readAhead) (recorded bool) {
 	return true
 }
 
-// failed records that a poll, which began at a time and took another, failed.
+// late has fn called when what begins now runs on past its deadline. stop ends that, and waits
+// for fn.
+func (p *poller) late(fn func()) (stop func()) {
+	called := make(chan struct{})
+	timer := time.AfterFunc(p.e.options.PollTimeout+lateGrace, func() {
+		defer close(called)
+		fn()
+	})
+	return func() {
+		if !timer.Stop() {
+			<-called
+		}
+	}
+}
+
+// failed records that a poll, or the registration of a webhook, which began at a time and took another, failed.
 func (p *poller) failed(ctx context.Context, log *slog.Logger, t readAhead, s Source, at time.Time, took time.Duration, err error) (recorded bool) {
-	f := store.PollFailure{Lag: at.Sub(t.DueAt), Duration: took, Failure: Failure{Code: pollErrorCode(err), Message: shorten(told(err, s.Auth))}}
+	f := store.PollFailure{Lag: at.Sub(t.DueAt), Duration: took, Failure: Failure{Code: pollErrorCode(err), Message: shorten(told(err, s.Auth, t.Registration))}}
+	what := "poll"
+	if t.Webhook {
+		what = "registration"
+		if !errors.Is(err, errNoProvider) {
+			f.Failure.Code = registrationFailed
+		}
+	}
 	var unrecorded error
 	p.e.clock.plan(func() {
 		now, moved := p.e.clock.read()
@@ -340,16 +366,16 @@ func (p *poller) failed(ctx context.Context, log *slog.Logger, t readAhead, s So
 			p.e.clock.wrote("instance_trigger", t.Seq)
 		}
 	})
-	text, attrs := "poll failed, will be tried again", []slog.Attr{slog.String(keyErrorCode, f.Failure.Code), slog.String(keyError, f.Failure.Message), slog.Int("consecutive_failures", t.ConsecutiveFailures+1)}
+	text, attrs := what+" failed, will be tried again", []slog.Attr{slog.String(keyErrorCode, f.Failure.Code), slog.String(keyError, f.Failure.Message), slog.Int("consecutive_failures", t.ConsecutiveFailures+1)}
 	if f.NextPollAt.IsZero() {
-		text = "poll failed for good, the trigger is paused"
+		text = what + " failed for good, the trigger is paused"
 	} else {
 		attrs = append(attrs, slog.Time(keyNext, f.NextPollAt))
 	}
 	log.LogAttrs(ctx, slog.LevelWarn, text, attrs...)
 	p.e.stuck.failed(t.PollTarget, t.ConsecutiveFailures+1)
 	if unrecorded != nil {
-		log.ErrorContext(ctx, "a failed poll could not be recorded", keyError, unrecorded)
+		log.ErrorContext(ctx, "a failed "+what+" could not be recorded", keyError, unrecorded)
 		return false
 	}
 	return true
@@ -374,8 +400,18 @@ func pollErrorCode(err error) string {
 
 var errNoProvider = errors.New("this program runs without the provider's code")
 
-// source is what a trigger's functions are given, and the trigger itself.
-func (e *Engine) source(t store.PollTarget, now time.Time, log *slog.Logger) (*Trigger, Source, error) {
+// source is what a trigger's functions are given, with an auth config that is prepared before ctx
+// ends, and the trigger itself. With an error, it is what is known of it.
+func (e *Engine) source(ctx context.Context, t store.PollTarget, now time.Time, log *slog.Logger) (*Trigger, Source, error) {
+	trigger, s, err := e.declaredSource(t, now, log)
+	if err == nil {
+		err = e.prepare(ctx, t, &s)
+	}
+	return trigger, s, err
+}
+
+// declaredSource is the same, with the auth config as it was prepared before, if it was.
+func (e *Engine) declaredSource(t store.PollTarget, now time.Time, log *slog.Logger) (*Trigger, Source, error) {
 	s := Source{Config: t.Config, Now: now.UTC(), HTTP: e.polls, Log: log}
 	if t.AuthMethod != "" {
 		s.Auth = &Auth{Method: t.AuthMethod, Value: t.Auth, Prepared: t.AuthPrepared}

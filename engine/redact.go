@@ -14,9 +14,9 @@ import (
 // minSecret is how many bytes a secret has at least: what is shorter is in many texts by chance.
 const minSecret = 6
 
-// told is an error of a provider as it may be shown: without what an auth config holds, and
-// without the path and the query of the URL that an http.Client puts into its errors.
-func told(err error, auth *Auth) string {
+// told is an error of a provider as it may be shown: without what an auth config and more values
+// hold, and without the path and the query of the URL that an http.Client puts into its errors.
+func told(err error, auth *Auth, more ...json.RawMessage) string {
 	text := err.Error()
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		place := "a URL"
@@ -29,17 +29,20 @@ func told(err error, auth *Auth) string {
 			}
 		}
 	}
-	return redact(text, auth)
+	return redact(text, auth, more...)
 }
 
-// redact leaves out of a text what an auth config holds. A provider's error can repeat it, or
+// redact leaves out of a text what an auth config and more values hold. A provider's error can repeat it, or
 // its source's answer, and it would be in the log and in answers of the API. auth may be nil.
-func redact(text string, auth *Auth) string {
-	if auth == nil || text == "" {
+func redact(text string, auth *Auth, more ...json.RawMessage) string {
+	if text == "" {
 		return text
 	}
+	if auth != nil {
+		more = append([]json.RawMessage{auth.Value, auth.Prepared}, more...)
+	}
 	var secrets []string
-	for _, held := range []json.RawMessage{auth.Value, auth.Prepared} {
+	for _, held := range more {
 		var value any
 		d := json.NewDecoder(bytes.NewReader(held))
 		d.UseNumber() // which keeps the digits

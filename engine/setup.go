@@ -211,9 +211,11 @@ func (e *Engine) UpdateDeployment(ctx context.Context, id string, u UpdateDetail
 	return d, wrap(err)
 }
 
-// ArchiveDeployment ends a deployment. What polls with it pauses, saying so.
+// ArchiveDeployment ends a deployment. What polls with it pauses, saying so, and webhooks that are registered
+// with it are taken back from their source.
 func (e *Engine) ArchiveDeployment(ctx context.Context, id string) (Deployment, error) {
 	d, err := e.store.ArchiveDeployment(ctx, e.now(), id)
+	e.poller.wake()
 	return d, wrap(err)
 }
 
@@ -318,9 +320,11 @@ func (e *Engine) changeValue(ctx context.Context, c *checker, id string, u *Upda
 	return p.CurrentVersion.SpecificationID, nil
 }
 
-// ArchiveConfig ends a config. What polls with it pauses, saying so.
+// ArchiveConfig ends a config. What polls with it pauses, saying so, and webhooks that are registered
+// with it are taken back from their source.
 func (e *Engine) ArchiveConfig(ctx context.Context, id string) (Config, error) {
 	c, err := e.store.ArchiveConfig(ctx, e.now(), id)
+	e.poller.wake()
 	return c, wrap(err)
 }
 
@@ -395,6 +399,7 @@ func (e *Engine) UpdateAuthConfig(ctx context.Context, id string, u UpdateConfig
 		return AuthConfig{}, err
 	}
 	a, err := e.store.UpdateAuthConfig(ctx, e.now(), id, u.apply)
+	e.poller.wake()
 	return a, wrap(err)
 }
 
@@ -412,8 +417,10 @@ func (e *Engine) changeAuthValue(ctx context.Context, c *checker, id string, u *
 	return nil
 }
 
-// ArchiveAuthConfig ends an auth config. What polls with it pauses, saying so.
+// ArchiveAuthConfig ends an auth config. What polls with it pauses, saying so, and webhooks that are registered
+// with it are taken back from their source.
 func (e *Engine) ArchiveAuthConfig(ctx context.Context, id string) (AuthConfig, error) {
 	a, err := e.store.ArchiveAuthConfig(ctx, e.now(), id)
+	e.poller.wake()
 	return a, wrap(err)
 }

@@ -80,20 +80,20 @@ WHERE (next_poll_at IS NOT NULL OR registered_url IS NOT NULL) AND instance_seq 
 UPDATE instance_trigger SET status = 'paused', next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(@now AS INTEGER) END, error_code = @error_code, error_message = @error_message, updated_at = @now
 WHERE (next_poll_at IS NOT NULL OR registered_url IS NOT NULL) AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.auth_config_seq = @auth_config_seq);
 
--- With a new value, polling starts at once if all that it needs is there. What somebody paused, which has no
--- error, stays paused.
+-- With a new value, polling starts at once if all that it needs is there. What somebody paused stays paused: it has
+-- no error, unless its webhook could not be taken back.
 
 -- name: ResumeTriggersOfConfig :exec
-UPDATE instance_trigger SET status = 'active', next_poll_at = @now, next_poll_fixed = 0, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @now
-WHERE enabled = 1 AND (status <> 'paused' OR error_code IS NOT NULL) AND instance_seq IN (
+UPDATE instance_trigger SET status = 'active', next_poll_at = @now, next_poll_fixed = 0, unregister_at = NULL, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @now
+WHERE enabled = 1 AND (status <> 'paused' OR error_code <> 'unregistration_failed') AND instance_seq IN (
   SELECT i.seq FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
   JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
   WHERE i.config_seq = @config_seq AND i.status = 'attached' AND c.status = 'active' AND d.status = 'active' AND f.status = 'active'
     AND coalesce(a.status, 'active') = 'active');
 
 -- name: ResumeTriggersOfAuthConfig :exec
-UPDATE instance_trigger SET status = 'active', next_poll_at = @now, next_poll_fixed = 0, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @now
-WHERE enabled = 1 AND (status <> 'paused' OR error_code IS NOT NULL) AND instance_seq IN (
+UPDATE instance_trigger SET status = 'active', next_poll_at = @now, next_poll_fixed = 0, unregister_at = NULL, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @now
+WHERE enabled = 1 AND (status <> 'paused' OR error_code <> 'unregistration_failed') AND instance_seq IN (
   SELECT i.seq FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
   JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
   WHERE i.auth_config_seq = @auth_config_seq AND i.status = 'attached' AND c.status = 'active' AND d.status = 'active' AND f.status = 'active'

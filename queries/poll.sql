@@ -7,7 +7,7 @@ ORDER BY t.next_poll_at LIMIT @max_rows;
 -- name: PollTargets :many
 SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision,
   CAST(CASE WHEN length(t.state) <= CAST(@max_state AS INTEGER) THEN t.state END AS BLOB) AS state, CAST(coalesce(length(t.state), 0) AS INTEGER) AS state_length, t.next_poll_at, t.next_poll_fixed, t.consecutive_failures, t.error_code, t.error_message,
-  t.registered_url, t.registered_revision, t.registration,
+  t.registered_url, t.registered_revision, t.registration, t.unregister_at,
   i.id AS instance_id, i.callback_seq, c.id AS callback_id, c.poll_interval_seconds_override,
   t.provider_trigger_seq, pt.key AS trigger_key, pt.source, pt.interval_seconds, pt.min_interval_seconds, p.identifier AS provider_identifier,
   cfg.id AS config_id, cfg.value AS config_value, ac.id AS auth_config_id, ac.value AS auth_value, ac.prepared AS auth_prepared, ac.renew_at AS auth_renew_at,

@@ -68,8 +68,11 @@ ORDER BY t.seq;
 UPDATE callback_trigger SET provider_trigger_seq = CAST(@new_seq AS INTEGER)
 WHERE provider_trigger_seq IN (SELECT t.seq FROM provider_trigger AS t WHERE t.provider_seq = @provider_seq AND t.key = @key AND t.seq <> CAST(@new_seq AS INTEGER));
 
+-- What there was nothing to do for is looked at again: it may be polled now, or register its webhook.
 -- name: MoveInstanceTriggers :exec
-UPDATE instance_trigger SET provider_trigger_seq = CAST(@new_seq AS INTEGER)
+UPDATE instance_trigger SET provider_trigger_seq = CAST(@new_seq AS INTEGER),
+  next_poll_at = CASE WHEN next_poll_at = CAST(@never AS INTEGER) AND (registered_url IS NULL OR (SELECT n.source FROM provider_trigger AS n WHERE n.seq = CAST(@new_seq AS INTEGER)) = 'polling')
+    THEN CAST(@now AS INTEGER) ELSE next_poll_at END
 WHERE provider_trigger_seq IN (SELECT t.seq FROM provider_trigger AS t WHERE t.provider_seq = @provider_seq AND t.key = @key AND t.seq <> CAST(@new_seq AS INTEGER));
 
 -- name: InsertAuthMethod :exec

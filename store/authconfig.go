@@ -81,6 +81,8 @@ func (s *Store) UpdateAuthConfig(ctx context.Context, now time.Time, id string, 
 	return out, err
 }
 
+var authConfigArchived = Failure{Code: "auth_config_archived", Message: "the provider auth config was archived"}
+
 // ArchiveAuthConfig ends an auth config; what polls with it pauses, saying so.
 func (s *Store) ArchiveAuthConfig(ctx context.Context, now time.Time, id string) (out AuthConfig, err error) {
 	err = s.write(ctx, func(tx *tx) error {
@@ -92,7 +94,7 @@ func (s *Store) ArchiveAuthConfig(ctx context.Context, now time.Time, id string)
 			return err
 		}
 		if err := tx.q.PauseTriggersOfAuthConfig(tx.ctx, db.PauseTriggersOfAuthConfigParams{AuthConfigSeq: &seq,
-			ErrorCode: new("auth_config_archived"), ErrorMessage: new("the provider auth config was archived"), Now: ms(now)}); err != nil {
+			ErrorCode: &authConfigArchived.Code, ErrorMessage: &authConfigArchived.Message, Now: ms(now)}); err != nil {
 			return err
 		}
 		out, err = loadOne(tx.ctx, []int64{seq}, "provider.auth_config", id, loader(tx.q, loadAuthConfigs))

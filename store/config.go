@@ -113,6 +113,8 @@ func (s *Store) UpdateConfig(ctx context.Context, now time.Time, id, specificati
 	return out, err
 }
 
+var configArchived = Failure{Code: "config_archived", Message: "the provider config was archived"}
+
 // ArchiveConfig ends a config; what polls with it pauses, saying so.
 func (s *Store) ArchiveConfig(ctx context.Context, now time.Time, id string) (out Config, err error) {
 	err = s.write(ctx, func(tx *tx) error {
@@ -124,7 +126,7 @@ func (s *Store) ArchiveConfig(ctx context.Context, now time.Time, id string) (ou
 			return err
 		}
 		if err := tx.q.PauseTriggersOfConfig(tx.ctx, db.PauseTriggersOfConfigParams{ConfigSeq: seq,
-			ErrorCode: new("config_archived"), ErrorMessage: new("the provider config was archived"), Now: ms(now)}); err != nil {
+			ErrorCode: &configArchived.Code, ErrorMessage: &configArchived.Message, Now: ms(now)}); err != nil {
 			return err
 		}
 		out, err = loadOne(tx.ctx, []int64{seq}, "provider.config", id, loader(tx.q, loadConfigs))

@@ -139,6 +139,8 @@ func (s *Store) UpdateDeployment(ctx context.Context, now time.Time, id string, 
 	return out, err
 }
 
+var deploymentArchived = Failure{Code: "deployment_archived", Message: "the provider deployment was archived"}
+
 // ArchiveDeployment ends a deployment; what polls with it pauses, saying so.
 func (s *Store) ArchiveDeployment(ctx context.Context, now time.Time, id string) (out Deployment, err error) {
 	err = s.write(ctx, func(tx *tx) error {
@@ -150,7 +152,7 @@ func (s *Store) ArchiveDeployment(ctx context.Context, now time.Time, id string)
 			return err
 		}
 		if err := tx.q.PauseTriggersOfDeployment(tx.ctx, db.PauseTriggersOfDeploymentParams{DeploymentSeq: seq,
-			ErrorCode: new("deployment_archived"), ErrorMessage: new("the provider deployment was archived"), Now: ms(now)}); err != nil {
+			ErrorCode: &deploymentArchived.Code, ErrorMessage: &deploymentArchived.Message, Now: ms(now)}); err != nil {
 			return err
 		}
 		out, err = loadOne(tx.ctx, []int64{seq}, "provider.deployment", id, loader(tx.q, loadDeployments))

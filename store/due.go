@@ -37,6 +37,7 @@ var dueTables = []dueTable{
 	{"notification", "notification_due", []string{"destination_seq", "next_attempt_at", "seq"}, "false"},
 	{"event", "event_unmapped", []string{"next_map_at", "seq"}, "false"},
 	{"instance_trigger", "instance_trigger_due", []string{"next_poll_at", "seq"}, "next_poll_fixed = 1"},
+	{"instance_trigger", "instance_trigger_unwanted", []string{"unregister_at", "seq"}, "false"},
 }
 
 func (t dueTable) column() string { return t.keys[len(t.keys)-2] }

@@ -14,7 +14,7 @@ func TestDueMoveNeitherScansNorSorts(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	texts := store.DueQueries()
-	if len(texts) != 6 {
+	if len(texts) != 8 {
 		t.Fatalf("%d statements", len(texts))
 	}
 	for _, text := range texts {

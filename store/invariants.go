@@ -98,6 +98,17 @@ SELECT printf('trigger %s of instance %s: enabled is %d, status %s, instance %s,
 FROM instance_trigger AS t JOIN instance AS i ON i.seq = t.instance_seq JOIN callback AS c ON c.seq = i.callback_seq
 WHERE t.next_poll_at IS NOT NULL AND NOT (t.enabled = 1 AND t.status <> 'paused' AND i.status = 'attached' AND c.status = 'active')`},
 
+	{"a webhook is known to its source if and only if it was registered with a URL", `
+SELECT printf('trigger %s: registered_url is %s, registered_revision %s, registration %s', t.id, coalesce(t.registered_url, 'null'), coalesce(t.registered_revision, 'null'),
+  iif(t.registration IS NULL, 'null', 'there'))
+FROM instance_trigger AS t
+WHERE (t.registered_url IS NULL) <> (t.registered_revision IS NULL) OR t.registered_url IS NULL AND t.registration IS NOT NULL`},
+
+	{"a webhook is to be taken back only if it is registered and wanted no longer", `
+SELECT printf('trigger %s: unregister_at is %d, registered_url %s, next_poll_at %s', t.id, t.unregister_at, coalesce(t.registered_url, 'null'), coalesce(t.next_poll_at, 'null'))
+FROM instance_trigger AS t
+WHERE t.unregister_at IS NOT NULL AND (t.registered_url IS NULL OR t.next_poll_at IS NOT NULL)`},
+
 	// Up to the rows that are noted in meta, times and ids may be out of order.
 	{"events are stored in the order of their times and ids", ascending("event")},
 	{"notifications are stored in the order of their times and ids", ascending("notification")},

@@ -39,11 +39,16 @@ type PollTarget struct {
 	RegisteredURL     string          // with which the webhook is registered at its source; "": it is not
 	Registration      json.RawMessage // what the source said to that
 	RegistrationIsOld bool            // since then, the trigger was given another config
+	UnregisterAt      time.Time       // when the webhook is to be taken back; zero: it is not
 
 	trigger   int64  // row number of the provider's trigger
 	revision  int64  // of what it is polled with
 	authValue []byte // sealed
 }
+
+// registrationInterval is the interval of a trigger with a webhook: what it polls with does not
+// matter, and failing registrations are tried again as polls are.
+const registrationInterval = time.Minute
 
 // DuePolls are the row numbers of at most limit triggers that are due, longest due
 // first.
@@ -84,7 +89,10 @@ func (s *Store) pollTarget(r *db.PollTargetsRow) PollTarget {
 	t := PollTarget{Seq: r.Seq, ID: r.ID, InstanceID: r.InstanceID, CallbackID: r.CallbackID, ProviderIdentifier: r.ProviderIdentifier, TriggerKey: r.TriggerKey,
 		State: r.State, SkipBaseline: r.Baseline == "skip", Interval: pollInterval(r.PollIntervalSecondsOverride, r.IntervalSeconds, r.MinIntervalSeconds),
 		DueAt: fromMSPtr(r.NextPollAt), ConsecutiveFailures: int(r.ConsecutiveFailures), LastError: failure(r.ErrorCode, r.ErrorMessage), trigger: r.ProviderTriggerSeq, revision: r.Revision,
-		Webhook: r.Source == "webhook", Fixed: r.NextPollFixed == 1, RegisteredURL: orElse(r.RegisteredURL, ""), RegistrationIsOld: orElse(r.RegisteredRevision, r.Revision) != r.Revision}
+		Webhook: r.Source == "webhook", Fixed: r.NextPollFixed == 1, RegisteredURL: orElse(r.RegisteredURL, ""), RegistrationIsOld: orElse(r.RegisteredRevision, r.Revision) != r.Revision, UnregisterAt: fromMSPtr(r.UnregisterAt)}
+	if t.Webhook {
+		t.Interval = registrationInterval
+	}
 	t.Config, t.Err = s.sealer.open("config:"+r.ConfigID, r.ConfigValue)
 	if r.AuthConfigID != nil && t.Err == nil {
 		t.AuthMethod = orElse(r.AuthMethodKey, "")
@@ -262,14 +270,18 @@ type PollFailure struct {
 	Failure    Failure
 }
 
-// RecordPollFailure stores that a poll failed. The state stays as it was. A poll that was
-// made with other settings than the trigger has by now does not count.
+// RecordPollFailure stores that a poll, or the registration of a webhook, failed. The state stays
+// as it was. What was made with other settings than the trigger has by now does not count.
 func (s *Store) RecordPollFailure(ctx context.Context, t PollTarget, f PollFailure) error {
 	status := "failing"
 	if f.NextPollAt.IsZero() {
 		status = "paused"
 	}
 	return s.write(ctx, func(tx *tx) error {
+		if t.Webhook {
+			return tx.q.RecordRegistrationFailure(tx.ctx, db.RecordRegistrationFailureParams{Seq: t.Seq, Revision: t.revision, Status: status, NextPollAt: msPtr(f.NextPollAt),
+				ErrorCode: &f.Failure.Code, ErrorMessage: &f.Failure.Message, Now: ms(f.At)})
+		}
 		_, err := tx.q.RecordPollFailure(tx.ctx, db.RecordPollFailureParams{Seq: t.Seq, Revision: t.revision, Status: status, NextPollAt: msPtr(f.NextPollAt), LastPolledAt: msPtr(f.At),
 			LastLagMs: new(f.Lag.Milliseconds()), LastDurationMs: new(f.Duration.Milliseconds()),
 			ErrorCode: &f.Failure.Code, ErrorMessage: &f.Failure.Message})

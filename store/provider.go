@@ -190,7 +190,7 @@ func (tx *tx) syncProvider(now int64, d ProviderDeclaration) error {
 		if err := tx.q.MoveCallbackTriggers(tx.ctx, db.MoveCallbackTriggersParams{NewSeq: t.Seq, ProviderSeq: p.Seq, Key: t.Key}); err != nil {
 			return err
 		}
-		if err := tx.q.MoveInstanceTriggers(tx.ctx, db.MoveInstanceTriggersParams{NewSeq: t.Seq, ProviderSeq: p.Seq, Key: t.Key}); err != nil {
+		if err := tx.q.MoveInstanceTriggers(tx.ctx, db.MoveInstanceTriggersParams{NewSeq: t.Seq, ProviderSeq: p.Seq, Key: t.Key, Never: ms(Never), Now: now}); err != nil {
 			return err
 		}
 	}

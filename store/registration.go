@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/callbackd/callbackd/store/internal/db"
@@ -50,19 +52,40 @@ func (s *Store) DueUnregistrations(ctx context.Context, now time.Time, limit int
 	return s.read.DueUnregistrations(ctx, msPtr(now), int64(limit))
 }
 
-// NextUnregistration is when the next webhook is to be taken back; zero: none is.
-func (s *Store) NextUnregistration(ctx context.Context) (time.Time, error) {
-	at, err := s.read.NextUnregistration(ctx)
-	if err != nil || at == 0 {
-		return time.Time{}, err
-	}
-	return fromMS(at), nil
+// RecordUnregistration stores that a trigger's webhook was taken back, or, with a failure, given
+// up. One that is wanted again by now is due at once. One that is not shows the failure, or, if
+// earlier tries had failed, what it showed before them.
+func (s *Store) RecordUnregistration(ctx context.Context, now time.Time, seq int64, givenUp *Failure) error {
+	return s.write(ctx, func(tx *tx) error {
+		t, err := tx.q.StandsStill(tx.ctx, seq)
+		if err != nil {
+			return err
+		}
+		shown := failure(t.ErrorCode, t.ErrorMessage)
+		switch {
+		case t.NextPollAt != nil:
+		case givenUp != nil:
+			shown = givenUp
+		case shown == nil || shown.Code != UnregistrationFailed:
+		case t.DeploymentStatus == "archived":
+			shown = &deploymentArchived
+		case t.ConfigStatus == "archived":
+			shown = &configArchived
+		case t.AuthConfigStatus == "archived":
+			shown = &authConfigArchived
+		default:
+			shown = nil
+		}
+		code, message := shown.columns()
+		return tx.q.RecordUnregistration(tx.ctx, db.RecordUnregistrationParams{Seq: seq, ErrorCode: code, ErrorMessage: message, Now: ms(now)})
+	})
 }
 
-// RecordUnregistration stores that a trigger's webhook was taken back, or given up. One that is
-// wanted again by now is due at once.
-func (s *Store) RecordUnregistration(ctx context.Context, now time.Time, seq int64) error {
-	return s.write(ctx, func(tx *tx) error { return tx.q.RecordUnregistration(tx.ctx, ms(now), seq) })
+// RecordListening stores that there is nothing to do for a webhook: it is not registered by us.
+func (s *Store) RecordListening(ctx context.Context, now time.Time, t PollTarget) error {
+	return s.write(ctx, func(tx *tx) error {
+		return tx.q.RecordListening(tx.ctx, db.RecordListeningParams{Seq: t.Seq, Revision: t.revision, Never: msPtr(Never), Now: ms(now)})
+	})
 }
 
 // PostponeUnregistration stores that a trigger's webhook could not be taken back, and when that
@@ -77,14 +100,14 @@ func (s *Store) PostponeUnregistration(ctx context.Context, now time.Time, seq i
 const publicURLKey = "public_url"
 
 // MoveRegistrations has webhooks registered anew that are registered with another URL than
-// prefix and their own path, and returns how many. It looks for them only when prefix is not
-// that of the last call.
+// prefix and their own path, or could not be registered, and returns how many. It looks for them
+// only when prefix is not that of the last call. With "", no URL is another.
 func (s *Store) MoveRegistrations(ctx context.Context, now time.Time, prefix string) (moved int, err error) {
+	last, err := s.read.Meta(ctx, publicURLKey)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) || err == nil && string(last) == prefix {
+		return 0, err
+	}
 	err = s.write(ctx, func(tx *tx) error {
-		moved = 0
-		if last, err := tx.q.Meta(tx.ctx, publicURLKey); err == nil && string(last) == prefix {
-			return nil
-		}
 		n, err := tx.q.MoveRegistrations(tx.ctx, msPtr(now), prefix)
 		if err != nil {
 			return err

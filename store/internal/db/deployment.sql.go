@@ -476,8 +476,8 @@ func (q *Queries) RemapEventsOfConfig(ctx context.Context, now *int64, configSeq
 }
 
 const resumeTriggersOfAuthConfig = `-- name: ResumeTriggersOfAuthConfig :exec
-UPDATE instance_trigger SET status = 'active', next_poll_at = ?1, next_poll_fixed = 0, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?1
-WHERE enabled = 1 AND (status <> 'paused' OR error_code IS NOT NULL) AND instance_seq IN (
+UPDATE instance_trigger SET status = 'active', next_poll_at = ?1, next_poll_fixed = 0, unregister_at = NULL, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?1
+WHERE enabled = 1 AND (status <> 'paused' OR error_code <> 'unregistration_failed') AND instance_seq IN (
   SELECT i.seq FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
   JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
   WHERE i.auth_config_seq = ?2 AND i.status = 'attached' AND c.status = 'active' AND d.status = 'active' AND f.status = 'active'
@@ -491,16 +491,16 @@ func (q *Queries) ResumeTriggersOfAuthConfig(ctx context.Context, now *int64, au
 
 const resumeTriggersOfConfig = `-- name: ResumeTriggersOfConfig :exec
 
-UPDATE instance_trigger SET status = 'active', next_poll_at = ?1, next_poll_fixed = 0, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?1
-WHERE enabled = 1 AND (status <> 'paused' OR error_code IS NOT NULL) AND instance_seq IN (
+UPDATE instance_trigger SET status = 'active', next_poll_at = ?1, next_poll_fixed = 0, unregister_at = NULL, revision = revision + 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?1
+WHERE enabled = 1 AND (status <> 'paused' OR error_code <> 'unregistration_failed') AND instance_seq IN (
   SELECT i.seq FROM instance AS i JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
   JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
   WHERE i.config_seq = ?2 AND i.status = 'attached' AND c.status = 'active' AND d.status = 'active' AND f.status = 'active'
     AND coalesce(a.status, 'active') = 'active')
 `
 
-// With a new value, polling starts at once if all that it needs is there. What somebody paused, which has no
-// error, stays paused.
+// With a new value, polling starts at once if all that it needs is there. What somebody paused stays paused: it has
+// no error, unless its webhook could not be taken back.
 func (q *Queries) ResumeTriggersOfConfig(ctx context.Context, now *int64, configSeq int64) error {
 	_, err := q.db.ExecContext(ctx, resumeTriggersOfConfig, now, configSeq)
 	return err

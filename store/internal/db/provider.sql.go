@@ -381,18 +381,29 @@ func (q *Queries) MoveCallbackTriggers(ctx context.Context, arg MoveCallbackTrig
 }
 
 const moveInstanceTriggers = `-- name: MoveInstanceTriggers :exec
-UPDATE instance_trigger SET provider_trigger_seq = CAST(?1 AS INTEGER)
-WHERE provider_trigger_seq IN (SELECT t.seq FROM provider_trigger AS t WHERE t.provider_seq = ?2 AND t.key = ?3 AND t.seq <> CAST(?1 AS INTEGER))
+UPDATE instance_trigger SET provider_trigger_seq = CAST(?1 AS INTEGER),
+  next_poll_at = CASE WHEN next_poll_at = CAST(?2 AS INTEGER) AND (registered_url IS NULL OR (SELECT n.source FROM provider_trigger AS n WHERE n.seq = CAST(?1 AS INTEGER)) = 'polling')
+    THEN CAST(?3 AS INTEGER) ELSE next_poll_at END
+WHERE provider_trigger_seq IN (SELECT t.seq FROM provider_trigger AS t WHERE t.provider_seq = ?4 AND t.key = ?5 AND t.seq <> CAST(?1 AS INTEGER))
 `
 
 type MoveInstanceTriggersParams struct {
 	NewSeq      int64
+	Never       int64
+	Now         int64
 	ProviderSeq int64
 	Key         string
 }
 
+// What there was nothing to do for is looked at again: it may be polled now, or register its webhook.
 func (q *Queries) MoveInstanceTriggers(ctx context.Context, arg MoveInstanceTriggersParams) error {
-	_, err := q.db.ExecContext(ctx, moveInstanceTriggers, arg.NewSeq, arg.ProviderSeq, arg.Key)
+	_, err := q.db.ExecContext(ctx, moveInstanceTriggers,
+		arg.NewSeq,
+		arg.Never,
+		arg.Now,
+		arg.ProviderSeq,
+		arg.Key,
+	)
 	return err
 }
 

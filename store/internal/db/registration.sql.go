@@ -40,10 +40,11 @@ func (q *Queries) DueUnregistrations(ctx context.Context, now *int64, maxRows in
 
 const moveRegistrations = `-- name: MoveRegistrations :execrows
 UPDATE instance_trigger SET next_poll_at = ?1, updated_at = ?1
-WHERE registered_url IS NOT NULL AND next_poll_at IS NOT NULL AND substr(registered_url, 1, length(CAST(?2 AS TEXT))) <> CAST(?2 AS TEXT)
+WHERE next_poll_at IS NOT NULL AND (error_code = 'registration_failed'
+  OR registered_url IS NOT NULL AND substr(registered_url, 1, length(CAST(?2 AS TEXT))) <> CAST(?2 AS TEXT))
 `
 
-// Webhooks that are registered with a URL that the world no longer knows.
+// Webhooks that are registered with a URL that the world no longer knows, or could not be with the last one.
 func (q *Queries) MoveRegistrations(ctx context.Context, now *int64, prefix string) (int64, error) {
 	result, err := q.db.ExecContext(ctx, moveRegistrations, now, prefix)
 	if err != nil {
@@ -52,19 +53,9 @@ func (q *Queries) MoveRegistrations(ctx context.Context, now *int64, prefix stri
 	return result.RowsAffected()
 }
 
-const nextUnregistration = `-- name: NextUnregistration :one
-SELECT CAST(coalesce(min(t.unregister_at), 0) AS INTEGER) FROM instance_trigger AS t WHERE t.unregister_at IS NOT NULL
-`
-
-func (q *Queries) NextUnregistration(ctx context.Context) (int64, error) {
-	row := q.db.QueryRowContext(ctx, nextUnregistration)
-	var column_1 int64
-	err := row.Scan(&column_1)
-	return column_1, err
-}
-
 const postponeUnregistration = `-- name: PostponeUnregistration :exec
-UPDATE instance_trigger SET unregister_at = ?1, consecutive_failures = consecutive_failures + 1, error_code = ?2, error_message = ?3, updated_at = ?4
+UPDATE instance_trigger SET unregister_at = ?1, consecutive_failures = CASE WHEN error_code = ?2 THEN consecutive_failures + 1 ELSE 1 END,
+  error_code = ?2, error_message = ?3, updated_at = ?4
 WHERE seq = ?5 AND unregister_at IS NOT NULL
 `
 
@@ -76,6 +67,7 @@ type PostponeUnregistrationParams struct {
 	Seq          int64
 }
 
+// Failures from before, such as of renewing it, do not count.
 func (q *Queries) PostponeUnregistration(ctx context.Context, arg PostponeUnregistrationParams) error {
 	_, err := q.db.ExecContext(ctx, postponeUnregistration,
 		arg.UnregisterAt,
@@ -83,6 +75,29 @@ func (q *Queries) PostponeUnregistration(ctx context.Context, arg PostponeUnregi
 		arg.ErrorMessage,
 		arg.Now,
 		arg.Seq,
+	)
+	return err
+}
+
+const recordListening = `-- name: RecordListening :exec
+UPDATE instance_trigger SET status = 'active', next_poll_at = ?1, next_poll_fixed = 1, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?2
+WHERE seq = ?3 AND next_poll_at IS NOT NULL AND revision = ?4
+`
+
+type RecordListeningParams struct {
+	Never    *int64
+	Now      int64
+	Seq      int64
+	Revision int64
+}
+
+// There is nothing to be registered, or nothing left to do.
+func (q *Queries) RecordListening(ctx context.Context, arg RecordListeningParams) error {
+	_, err := q.db.ExecContext(ctx, recordListening,
+		arg.Never,
+		arg.Now,
+		arg.Seq,
+		arg.Revision,
 	)
 	return err
 }
@@ -122,6 +137,36 @@ func (q *Queries) RecordRegistration(ctx context.Context, arg RecordRegistration
 	return result.RowsAffected()
 }
 
+const recordRegistrationFailure = `-- name: RecordRegistrationFailure :exec
+UPDATE instance_trigger SET status = ?1, next_poll_at = ?2, next_poll_fixed = 0, consecutive_failures = consecutive_failures + 1,
+  error_code = ?3, error_message = ?4, updated_at = ?5
+WHERE seq = ?6 AND next_poll_at IS NOT NULL AND revision = ?7
+`
+
+type RecordRegistrationFailureParams struct {
+	Status       string
+	NextPollAt   *int64
+	ErrorCode    *string
+	ErrorMessage *string
+	Now          int64
+	Seq          int64
+	Revision     int64
+}
+
+// What the last request was like stays as it is.
+func (q *Queries) RecordRegistrationFailure(ctx context.Context, arg RecordRegistrationFailureParams) error {
+	_, err := q.db.ExecContext(ctx, recordRegistrationFailure,
+		arg.Status,
+		arg.NextPollAt,
+		arg.ErrorCode,
+		arg.ErrorMessage,
+		arg.Now,
+		arg.Seq,
+		arg.Revision,
+	)
+	return err
+}
+
 const recordStaleRegistration = `-- name: RecordStaleRegistration :exec
 UPDATE instance_trigger SET registered_url = ?1, registered_revision = ?2, registration = ?3,
   unregister_at = CASE WHEN next_poll_at IS NULL THEN CAST(?4 AS INTEGER) END, updated_at = ?4
@@ -151,14 +196,26 @@ func (q *Queries) RecordStaleRegistration(ctx context.Context, arg RecordStaleRe
 const recordUnregistration = `-- name: RecordUnregistration :exec
 UPDATE instance_trigger SET registered_url = NULL, registered_revision = NULL, registration = NULL, unregister_at = NULL,
   next_poll_at = CASE WHEN next_poll_at IS NOT NULL THEN CAST(?1 AS INTEGER) END,
-  error_code = CASE WHEN next_poll_at IS NOT NULL OR error_code <> 'unregistration_failed' THEN error_code END,
-  error_message = CASE WHEN next_poll_at IS NOT NULL OR error_code <> 'unregistration_failed' THEN error_message END, updated_at = ?1
-WHERE seq = ?2
+  consecutive_failures = CASE WHEN next_poll_at IS NOT NULL THEN consecutive_failures ELSE 0 END,
+  error_code = ?2, error_message = ?3, updated_at = ?1
+WHERE seq = ?4
 `
 
+type RecordUnregistrationParams struct {
+	Now          int64
+	ErrorCode    *string
+	ErrorMessage *string
+	Seq          int64
+}
+
 // One that is wanted again by now is made anew.
-func (q *Queries) RecordUnregistration(ctx context.Context, now int64, seq int64) error {
-	_, err := q.db.ExecContext(ctx, recordUnregistration, now, seq)
+func (q *Queries) RecordUnregistration(ctx context.Context, arg RecordUnregistrationParams) error {
+	_, err := q.db.ExecContext(ctx, recordUnregistration,
+		arg.Now,
+		arg.ErrorCode,
+		arg.ErrorMessage,
+		arg.Seq,
+	)
 	return err
 }
 
@@ -185,4 +242,35 @@ func (q *Queries) SavePrepared(ctx context.Context, arg SavePreparedParams) (int
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+const standsStill = `-- name: StandsStill :one
+SELECT t.next_poll_at, t.error_code, t.error_message, d.status AS deployment_status, f.status AS config_status, CAST(coalesce(a.status, 'active') AS TEXT) AS auth_config_status
+FROM instance_trigger AS t JOIN instance AS i ON i.seq = t.instance_seq JOIN callback AS c ON c.seq = i.callback_seq JOIN provider_deployment AS d ON d.seq = c.deployment_seq
+JOIN provider_config AS f ON f.seq = i.config_seq LEFT JOIN provider_auth_config AS a ON a.seq = i.auth_config_seq
+WHERE t.seq = ?1
+`
+
+type StandsStillRow struct {
+	NextPollAt       *int64
+	ErrorCode        *string
+	ErrorMessage     *string
+	DeploymentStatus string
+	ConfigStatus     string
+	AuthConfigStatus string
+}
+
+// What a trigger that stands still says of itself, and what of that is archived.
+func (q *Queries) StandsStill(ctx context.Context, seq int64) (StandsStillRow, error) {
+	row := q.db.QueryRowContext(ctx, standsStill, seq)
+	var i StandsStillRow
+	err := row.Scan(
+		&i.NextPollAt,
+		&i.ErrorCode,
+		&i.ErrorMessage,
+		&i.DeploymentStatus,
+		&i.ConfigStatus,
+		&i.AuthConfigStatus,
+	)
+	return i, err
 }
