@@ -38,11 +38,6 @@ func (e *Engine) Start(ctx context.Context) error {
 	if err := e.openClock(ctx); err != nil {
 		return wrap(err)
 	}
-	if moved, err := e.store.MoveRegistrations(ctx, e.now(), e.webhookPrefix()); err != nil {
-		return wrap(err)
-	} else if moved > 0 {
-		e.log.InfoContext(ctx, "the public URL is another: webhooks will be registered anew", "webhooks", moved)
-	}
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.deliverer.start(ctx, work); err != nil {
 		cancel()

@@ -25,6 +25,7 @@ type poller struct {
 	wg     sync.WaitGroup // the loop, the polls and the mapping
 	looked heartbeat      // for what is due
 	turned heartbeat      // a poll began or ended
+	moved  bool           // webhooks that are registered with a former public URL are due; the loop's own
 
 	mu      sync.Mutex
 	inHand  map[int64]bool // row numbers of triggers: queued, or being polled
@@ -107,6 +108,9 @@ func (p *poller) stop() {
 func (p *poller) tick(loop, work context.Context) {
 	if p.held() {
 		p.looked.beat() // why, is told elsewhere
+		return
+	}
+	if !p.moved && !p.moveRegistrations(loop) {
 		return
 	}
 	now, moved := p.e.clock.read()

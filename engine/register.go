@@ -33,6 +33,19 @@ func (e *Engine) webhookPrefix() string {
 	return strings.TrimRight(e.options.PublicURL, "/") + "/webhooks/"
 }
 
+// moveRegistrations has webhooks registered anew if the public URL is another than when the engine
+// ran last. It tells whether that is in the store.
+func (p *poller) moveRegistrations(ctx context.Context) bool {
+	webhooks, err := p.e.store.MoveRegistrations(ctx, p.e.now(), p.e.webhookPrefix())
+	if p.moved = err == nil; !p.moved && ctx.Err() == nil {
+		p.e.log.ErrorContext(ctx, "webhooks with another public URL could not be looked for", keyError, err)
+	}
+	if webhooks > 0 {
+		p.e.log.InfoContext(ctx, "the public URL is another: webhooks are registered anew", "webhooks", webhooks)
+	}
+	return p.moved
+}
+
 // register looks after a webhook's registration, in place of a poll, which began at a time. It
 // tells whether the outcome is in the store, or there was none to be.
 //

@@ -104,8 +104,11 @@ const publicURLKey = "public_url"
 // only when prefix is not that of the last call. With "", no URL is another.
 func (s *Store) MoveRegistrations(ctx context.Context, now time.Time, prefix string) (moved int, err error) {
 	last, err := s.read.Meta(ctx, publicURLKey)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) || err == nil && string(last) == prefix {
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, err
+	}
+	if string(last) == prefix { // without a last one, nothing is registered
+		return 0, nil
 	}
 	err = s.write(ctx, func(tx *tx) error {
 		n, err := tx.q.MoveRegistrations(tx.ctx, msPtr(now), prefix)
