@@ -96,7 +96,7 @@ func (e *Engine) prepare(ctx context.Context, t store.PollTarget, s *Source) err
 	}
 	if own.unkept == nil {
 		if own.unkept, err = e.callPrepare(ctx, call, t, *s); err != nil {
-			if ctx.Err() == nil { // or it is not to blame
+			if !errors.Is(ctx.Err(), context.Canceled) { // then it is not to blame
 				pause := failedPrepare
 				if asked, ok := RetryAfterOf(err); ok {
 					pause = min(max(asked, failedPrepare), maxPollRetryAfter)
