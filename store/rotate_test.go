@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -45,14 +46,21 @@ func TestRotateKey(t *testing.T) {
 		own.Store = must(store.Open(t.Context(), o))(t)
 		target := own.target("made")
 		equal(t, "config and auth config", string(target.Config)+string(target.Auth), `{"url":"config-secret"}{"token":"auth-secret"}`)
+		equal(t, "what was made of them", string(target.AuthPrepared)+string(target.Registration), `{"token":"prepared-secret"}{"secret":"registration-secret"}`)
 		d := must(own.Destination(t.Context(), f.destination.ID))(t)
 		equal(t, "destination", d.SigningSecret+" "+d.Headers["X-Key"], "signing-secret header-secret")
 		check(t, own.Close())
 		r := must(store.Check(t.Context(), store.Options{Path: o.Path, Key: o.Key}, true))(t)
 		equal(t, "problems", r.Problems, []store.Problem(nil))
 	}
-	closed := func(t *testing.T) *fixture {
+	opened := func(t *testing.T) *fixture {
 		f := setup(t)
+		f.register()
+		check(t, f.SavePrepared(t.Context(), f.target("made"), json.RawMessage(`{"token":"prepared-secret"}`), day))
+		return f
+	}
+	closed := func(t *testing.T) *fixture {
+		f := opened(t)
 		for range 70 { // more than are read at a time
 			must(f.CreateConfig(t.Context(), day, f.newConfig("another")))(t)
 		}
@@ -174,7 +182,7 @@ func TestRotateKey(t *testing.T) {
 		} {
 			t.Run(step, func(t *testing.T) {
 				t.Parallel()
-				f := setup(t)
+				f := opened(t)
 				check(t, f.Close())
 				cut(t, f)
 				dest := filepath.Join(t.TempDir(), "copy.db")
@@ -194,7 +202,7 @@ func TestRotateKey(t *testing.T) {
 		if os.Getenv("CALLBACKD_LONG") != "" {
 			kills = 100
 		}
-		f := setup(t)
+		f := opened(t)
 		check(t, f.Close())
 		for kill := range kills {
 			cmd, out := startChild(t, f.path, childRotates+"=1")
