@@ -82,8 +82,8 @@ type retryAfterError struct {
 func (e *retryAfterError) Error() string { return e.err.Error() }
 func (e *retryAfterError) Unwrap() error { return e.err }
 
-// RetryAfter is what a provider's Poll returns to be left alone for d, because
-// it is rate limited or because its source said so. The poll counts as failed
+// RetryAfter is what a provider's Poll, Register, Unregister or Prepare returns to be left alone
+// for d, because it is rate limited or because its source said so. The poll counts as failed
 // with err as its reason, but does not back off further than d. A d that is not
 // positive is the same as err alone.
 func RetryAfter(d time.Duration, err error) error {
@@ -99,9 +99,9 @@ type permanentError struct{ err error }
 func (e *permanentError) Error() string { return e.err.Error() }
 func (e *permanentError) Unwrap() error { return e.err }
 
-// Permanent says that trying again is pointless. From Poll it pauses the trigger
-// until someone attaches it again or changes its config; from Map it fails the
-// event; from a [Function] it fails the notification.
+// Permanent says that trying again is pointless. From Poll, Register or Prepare it pauses the trigger
+// until someone attaches it again or changes its config; from Unregister it leaves the webhook at its
+// source; from Map it fails the event; from a [Function] it fails the notification.
 func Permanent(err error) error { return &permanentError{err: err} }
 
 // refusedError is a request that is not to be believed.

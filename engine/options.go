@@ -34,8 +34,8 @@ type Options struct {
 	Functions []Function
 
 	// PublicURL is the URL under which the world reaches package httpapi's handler, such as
-	// "https://hooks.example.com": the URLs of webhooks begin with it. "": they are not known, and no
-	// webhook can be registered.
+	// "https://hooks.example.com": the URLs of webhooks begin with it. With another one, webhooks are
+	// registered anew after the start. "": they are not known, and no webhook can be registered.
 	PublicURL string
 
 	// AllowPrivateNetworks lets deliveries and polls reach loopback, private and other special

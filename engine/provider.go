@@ -47,7 +47,8 @@ type AuthMethod struct {
 	// password, and renews it. What it made is kept, encrypted, for all who sign in with the auth
 	// config, and made anew only when it says so, or when the user's value changed. It is never
 	// called twice at a time for one auth config. Its error is that of the poll, mapping, request or
-	// registration that needed it. nil: the user's value is used as it is.
+	// registration that needed it, with whose deadline it is called, and of those that wait for it. It
+	// must return soon after ctx is done; a panic is an error. nil: the user's value is used as it is.
 	Prepare func(ctx context.Context, req PrepareRequest) (Prepared, error)
 }
 
@@ -61,7 +62,7 @@ type PrepareRequest struct {
 // Prepared is what a provider signs in with.
 type Prepared struct {
 	Value   json.RawMessage // any JSON; required
-	RenewAt time.Time       // when it is to be made anew, before it ends; zero: never
+	RenewAt time.Time       // when it is to be made anew, before it ends, in 10 s at the soonest; zero: never
 }
 
 // Baseline says what a trigger's first poll means.
@@ -101,12 +102,20 @@ type Trigger struct {
 	// Register tells the source the trigger's URL, when an instance is attached, and again when the
 	// config or the URL changed or the registration is about to expire; Registration is then what the
 	// last call returned, so that it can be renewed and not doubled. It is tried again, with
-	// back-off, until it succeeds or its error is [Permanent]. nil: a person tells the source.
+	// back-off (1 min, doubled up to 1 h, or as [RetryAfter] says), until it succeeds or its error is
+	// [Permanent], which pauses the trigger. A call that succeeded is made again with the same URL, and
+	// without what it returned, when the process ended before that was on the disk: the source should
+	// have one registration then, not two. A deadline is set, as for Poll; a panic is an error. nil: a
+	// person tells the source.
 	Register func(ctx context.Context, req RegisterRequest) (Registration, error)
 
-	// Unregister takes back what Register did, when the instance is detached, or its callback, config
-	// or deployment archived. It must succeed when there is nothing to be taken back. nil: a
-	// registration is left to expire.
+	// Unregister takes back what Register did, when the instance is detached, its callback, config, auth
+	// config or deployment archived, or the trigger left out of its callback; and before Register is
+	// called with another URL or config, where its failure does not matter. It is given the config and
+	// auth config as they are by now, and is tried again as Register is, for about a day or until its
+	// error is [Permanent]; then it is given up, which the trigger says. Never at the same time as
+	// Register. It must succeed when there is nothing to be taken back. nil: a registration is left to
+	// expire.
 	Unregister func(ctx context.Context, req RegisterRequest) error
 
 	// Map turns one input into an event. It is called once an input, in the order of
@@ -192,7 +201,7 @@ type RegisterRequest struct {
 type Registration struct {
 	Details   json.RawMessage // any JSON, such as the source's id of it and a secret; kept encrypted
 	State     json.RawMessage // the trigger's state from now on, any JSON; nil keeps the old one
-	ExpiresAt time.Time       // it is renewed some time before; zero: never
+	ExpiresAt time.Time       // it is renewed when a tenth to a fifth of its life is left, a minute later at the soonest; zero: never
 }
 
 // MapRequest is one input to be mapped.
