@@ -145,22 +145,18 @@ func (s *Store) RecordPoll(ctx context.Context, t PollTarget, p Poll) (out PollR
 	if err != nil {
 		return out, err
 	}
-	state := p.State
-	if state == nil {
-		state = t.State
-	}
 	recorded := p.RecordedAt // a slow poll's events are not older than those that came meanwhile
 	if recorded.IsZero() {
 		recorded = p.At
 	}
 	err = s.write(ctx, func(tx *tx) error {
 		out = PollRecord{}
-		problem, err := tx.problem(t, p)
+		problem, err := tx.problem(t, p.Problem)
 		if err != nil {
 			return err
 		}
 		code, message := problem.columns()
-		n, err := tx.q.RecordPollSuccess(tx.ctx, db.RecordPollSuccessParams{Seq: t.Seq, Revision: t.revision, State: state, NextPollAt: msPtr(p.NextPollAt), NextPollFixed: flag(p.Fixed), LastPolledAt: msPtr(p.At),
+		n, err := tx.q.RecordPollSuccess(tx.ctx, db.RecordPollSuccessParams{Seq: t.Seq, Revision: t.revision, State: p.State, NextPollAt: msPtr(p.NextPollAt), NextPollFixed: flag(p.Fixed), LastPolledAt: msPtr(p.At),
 			LastLagMs: new(p.Lag.Milliseconds()), LastDurationMs: new(p.Duration.Milliseconds()), LastItems: new(int64(len(p.Items))),
 			ErrorCode: code, ErrorMessage: message})
 		if err != nil {
@@ -170,32 +166,52 @@ func (s *Store) RecordPoll(ctx context.Context, t PollTarget, p Poll) (out PollR
 			out.Dropped = true
 			return nil
 		}
-		if len(items) == 0 {
-			return nil
+		if t.SkipBaseline {
+			return tx.rememberItems(t, items)
 		}
-		r, err := tx.routing(t.CallbackID)
-		if err != nil {
-			return err
-		}
-		for _, item := range items {
-			if t.SkipBaseline {
-				if _, err := tx.q.InsertKey(tx.ctx, db.InsertKeyParams{CallbackSeq: r.seq, Key: dedupKey(item.SourceID), InstanceTriggerSeq: t.Seq}); err != nil {
-					return err
-				}
-				continue
-			}
-			stored, deliveries, err := tx.insertEvent(ms(recorded), r, item.row(t, r))
-			if err != nil {
-				return err
-			}
-			if stored.ID != "" {
-				out.Events++
-			}
-			out.Deliveries = append(out.Deliveries, deliveries...)
-		}
-		return nil
+		out.Events, out.Deliveries, err = tx.insertItems(t, recorded, items)
+		return err
 	})
 	return out, err
+}
+
+// insertItems makes events of what is new among items, and tells how many.
+func (tx *tx) insertItems(t PollTarget, at time.Time, items []Item) (events int, deliveries []Delivery, err error) {
+	if len(items) == 0 {
+		return 0, nil, nil
+	}
+	r, err := tx.routing(t.CallbackID)
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, item := range items {
+		stored, more, err := tx.insertEvent(ms(at), r, item.row(t, r))
+		if err != nil {
+			return 0, nil, err
+		}
+		if stored.ID != "" {
+			events++
+		}
+		deliveries = append(deliveries, more...)
+	}
+	return events, deliveries, nil
+}
+
+// rememberItems has items known as seen, and makes no events of them.
+func (tx *tx) rememberItems(t PollTarget, items []Item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	r, err := tx.routing(t.CallbackID)
+	if err != nil {
+		return err
+	}
+	for _, item := range items {
+		if _, err := tx.q.InsertKey(tx.ctx, db.InsertKeyParams{CallbackSeq: r.seq, Key: dedupKey(item.SourceID), InstanceTriggerSeq: t.Seq}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // MappingFailed is the code of what cannot be mapped.
@@ -203,9 +219,9 @@ const MappingFailed = "mapping_failed"
 
 // problem is what a trigger shows after a poll: also what earlier polls found and cannot be
 // mapped yet, because a source with a cursor says it only once.
-func (tx *tx) problem(t PollTarget, p Poll) (*Failure, error) {
-	if p.Problem != nil || t.LastError == nil || t.LastError.Code != MappingFailed {
-		return p.Problem, nil
+func (tx *tx) problem(t PollTarget, found *Failure) (*Failure, error) {
+	if found != nil || t.LastError == nil || t.LastError.Code != MappingFailed {
+		return found, nil
 	}
 	unmapped, err := tx.q.Unmapped(tx.ctx, &t.Seq)
 	if err != nil || len(unmapped) == 0 {

@@ -286,7 +286,7 @@ func (q *Queries) RecordPollFailure(ctx context.Context, arg RecordPollFailurePa
 
 const recordPollSuccess = `-- name: RecordPollSuccess :execrows
 
-UPDATE instance_trigger SET state = ?1, baseline = 'done', status = 'active', next_poll_at = ?2, next_poll_fixed = ?3, last_polled_at = ?4,
+UPDATE instance_trigger SET state = coalesce(?1, state), baseline = 'done', status = 'active', next_poll_at = ?2, next_poll_fixed = ?3, last_polled_at = ?4,
   last_lag_ms = ?5, last_duration_ms = ?6, last_items = ?7, consecutive_failures = 0, error_code = ?8, error_message = ?9, updated_at = ?4
 WHERE seq = ?10 AND next_poll_at IS NOT NULL AND revision = ?11
 `
