@@ -203,7 +203,7 @@ func (e *Engine) DetachInstance(ctx context.Context, callbackID, id string) (Ins
 func (e *Engine) ListInstances(ctx context.Context, callbackID string, f InstanceFilter, p Page) (List[Instance], error) {
 	l, err := e.store.ListInstances(ctx, callbackID, f, p)
 	for i := range l.Items {
-		e.stuck.show(&l.Items[i])
+		e.showInstance(&l.Items[i])
 	}
 	return l, wrap(err)
 }

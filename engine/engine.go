@@ -54,6 +54,7 @@ type Engine struct {
 	poller    *poller
 	deliverer *deliverer
 	remover   *remover
+	inbound   *inbound
 
 	closeProviders func() error // the first time; later: nothing
 
@@ -118,6 +119,7 @@ func openEngine(ctx context.Context, o Options) (*Engine, error) {
 		once.Do(func() { err = closeProviders(e.log, o.Providers) })
 		return err
 	}
+	e.inbound = newInbound()
 	return e, nil
 }
 

@@ -16,6 +16,7 @@ const (
 	CodeBadRequest  Code = "bad_request"  // the request as a whole is wrong; Reason says how
 	CodeNotFound    Code = "not_found"    // Entity and ID say what was looked for
 	CodeConflict    Code = "conflict"     // it is there already, or in a state that forbids this
+	CodeGone        Code = "gone"         // it was there, and is no more
 	CodeUnavailable Code = "unavailable"  // shutting down, or the store is unable to write
 	CodeInternal    Code = "internal_server_error"
 )
@@ -84,7 +85,8 @@ func (e *retryAfterError) Unwrap() error { return e.err }
 
 // RetryAfter is what a provider's Poll, Register, Unregister or Prepare returns to be left alone
 // for d, because it is rate limited or because its source said so. The poll counts as failed
-// with err as its reason, but does not back off further than d. A d that is not
+// with err as its reason, but does not back off further than d. From Handle, it asks the sender of
+// the request to try again after d. A d that is not
 // positive is the same as err alone.
 func RetryAfter(d time.Duration, err error) error {
 	if d <= 0 {
@@ -101,7 +103,8 @@ func (e *permanentError) Unwrap() error { return e.err }
 
 // Permanent says that trying again is pointless. From Poll, Register or Prepare it pauses the trigger
 // until someone attaches it again or changes its config; from Unregister it leaves the webhook at its
-// source; from Map it fails the event; from a [Function] it fails the notification.
+// source; from Map it fails the event; from Handle it tells the sender not to try again; from a
+// [Function] it fails the notification.
 func Permanent(err error) error { return &permanentError{err: err} }
 
 // refusedError is a request that is not to be believed.

@@ -128,6 +128,7 @@ func (e *Engine) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	err := e.Stop(ctx)
+	e.inbound.close(ctx)
 	if t, ok := e.deliveries.(*outbound.Transport); ok { // another is its giver's
 		t.Close()
 	}

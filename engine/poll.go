@@ -402,7 +402,10 @@ func pollErrorCode(err error) string {
 	return "poll_failed"
 }
 
-var errNoProvider = errors.New("this program runs without the provider's code")
+var (
+	errNoProvider = errors.New("this program runs without the provider's code")
+	errNoTrigger  = errors.New("there is no longer a trigger")
+)
 
 // source is what a trigger's functions are given, with an auth config that is prepared before ctx
 // ends, and the trigger itself. With an error, it is what is known of it.
@@ -429,7 +432,7 @@ func (e *Engine) declaredSource(t store.PollTarget, now time.Time, log *slog.Log
 	}
 	trigger := d.triggers[t.TriggerKey]
 	if trigger == nil {
-		return nil, s, Permanent(fmt.Errorf("provider %s no longer has a trigger %s", t.ProviderIdentifier, t.TriggerKey))
+		return nil, s, Permanent(fmt.Errorf("provider %s: %w %s", t.ProviderIdentifier, errNoTrigger, t.TriggerKey))
 	}
 	return trigger, s, nil
 }

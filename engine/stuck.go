@@ -212,9 +212,19 @@ func (s *stuck) show(i *Instance) {
 	}
 }
 
+// showInstance puts into an instance what is not in the file.
+func (e *Engine) showInstance(i *Instance) {
+	e.stuck.show(i)
+	for k := range i.Triggers {
+		if t := &i.Triggers[k]; t.Trigger.Source == "webhook" {
+			t.WebhookURL = e.WebhookURL(t.ID)
+		}
+	}
+}
+
 // shownInstance is an instance with its triggers as they are.
 func (e *Engine) shownInstance(i Instance, err error) (Instance, error) {
-	e.stuck.show(&i)
+	e.showInstance(&i)
 	return i, wrap(err)
 }
 

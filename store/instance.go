@@ -45,7 +45,8 @@ type InstanceTrigger struct {
 	LastDuration   time.Duration
 	LastItems      int // inputs that it brought, new or not
 
-	Registered bool // the webhook is known to the source
+	WebhookURL string // where the source sends webhooks, as the engine fills it in; "": it is polled, or the public URL is not known
+	Registered bool   // the webhook is known to the source
 }
 
 // NewInstance is an instance to be attached.
