@@ -54,6 +54,9 @@ func (d *document) operations() []operation {
 	return all
 }
 
+// webhook tells whether an operation is for sources.
+func (o operation) webhook() bool { return strings.HasPrefix(o.path, "/webhooks/") }
+
 // public tells whether an operation needs no key.
 func (o operation) public() bool { return o.Security != nil && len(*o.Security) == 0 }
 

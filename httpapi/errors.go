@@ -29,6 +29,7 @@ var statuses = map[engine.Code]int{
 	engine.CodeNotFound:    http.StatusNotFound,
 	codeMethodNotAllowed:   http.StatusMethodNotAllowed,
 	engine.CodeConflict:    http.StatusConflict,
+	engine.CodeGone:        http.StatusGone,
 	codePayloadTooLarge:    http.StatusRequestEntityTooLarge,
 	codeRateLimit:          http.StatusTooManyRequests,
 	engine.CodeUnavailable: http.StatusServiceUnavailable,
@@ -79,6 +80,10 @@ func presentError(err error, r *request) (body errorBody, logged int) {
 		status = http.StatusInternalServerError
 		e = &engine.Error{Code: engine.CodeInternal, Message: "something went wrong on our side; its cause is in the log under " + r.requestID}
 	}
+	if refused, ok := engine.RefusedStatus(err); ok {
+		status = refused
+		e = &engine.Error{Code: codeOf(refused), Message: e.Message, Reason: e.Reason}
+	}
 	if logged == 0 {
 		logged = status
 	}
@@ -96,6 +101,16 @@ func presentError(err error, r *request) (body errorBody, logged int) {
 		body.Message += fmt.Sprintf(" (and %d more, see errors)", more)
 	}
 	return body, logged
+}
+
+// codeOf is the code of a status that a provider chose.
+func codeOf(status int) engine.Code {
+	for code, s := range statuses {
+		if s == status && code != engine.CodeInvalid {
+			return code
+		}
+	}
+	return engine.CodeBadRequest
 }
 
 // invalid is the error of these fields; nil if there are none.

@@ -47,6 +47,7 @@ type request struct {
 
 	requestID string
 	key       string // id of the API key, for the log
+	logPath   string // the path for the log; "": all of it
 }
 
 func (r *request) ctx() context.Context { return r.http.Context() }
@@ -59,7 +60,7 @@ func (r *request) body() ([]byte, error) {
 	var b bytes.Buffer
 	_, err := b.ReadFrom(http.MaxBytesReader(r.writer, r.http.Body, maxBody))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return nil, &engine.Error{Code: codePayloadTooLarge, Message: "the body has more than 1 MiB"}
+		return nil, tooLarge()
 	}
 	if err != nil {
 		if r.ctx().Err() != nil {
@@ -99,9 +100,13 @@ func (a *api) serve(w http.ResponseWriter, hr *http.Request, params httprouter.P
 		status, code = e.Status, e.Code
 		switch code {
 		case codeUnauthorized:
-			r.header.Set("WWW-Authenticate", "Bearer")
+			if rt.scope != public { // a provider's refusal has nothing to do with keys
+				r.header.Set("WWW-Authenticate", "Bearer")
+			}
 		case engine.CodeUnavailable:
-			r.header.Set("Retry-After", unavailableFor)
+			if r.header.Get("Retry-After") == "" {
+				r.header.Set("Retry-After", unavailableFor)
+			}
 		}
 		body, _ = encode(e) // strings and numbers always encode
 	}
@@ -119,7 +124,7 @@ func (a *api) serve(w http.ResponseWriter, hr *http.Request, params httprouter.P
 		return
 	}
 	attrs := []slog.Attr{slog.String("request_id", r.requestID), slog.String("method", hr.Method), slog.String("route", rt.path),
-		slog.String("path", shorten(hr.URL.Path)), slog.Int("status", logged), slog.Duration("duration", time.Since(started)), slog.Int("bytes", len(body)), slog.String("key", r.key)}
+		slog.String("path", cmp.Or(r.logPath, shorten(hr.URL.Path))), slog.Int("status", logged), slog.Duration("duration", time.Since(started)), slog.Int("bytes", len(body)), slog.String("key", r.key)}
 	if err != nil {
 		attrs = append(attrs, slog.String("code", string(code)), slog.String("err", errorText(err)))
 	}
@@ -142,8 +147,7 @@ func (a *api) run(r *request, rt route) (body []byte, err error) {
 		case a.busy <- struct{}{}:
 			defer func() { <-a.busy }()
 		default:
-			r.header.Set("Retry-After", "1")
-			return nil, &engine.Error{Code: codeRateLimit, Message: fmt.Sprintf("%d requests are being worked on already; nothing was changed", cap(a.busy)), Hint: "try again in a second"}
+			return nil, tooMany(r, fmt.Sprintf("%d requests are being worked on already", cap(a.busy)))
 		}
 	}
 	if err := a.authorize(r, rt.scope); err != nil {
@@ -152,6 +156,9 @@ func (a *api) run(r *request, rt route) (body []byte, err error) {
 	v, err := rt.handler(r)
 	if err != nil {
 		return nil, err
+	}
+	if raw, ok := v.(rawAnswer); ok {
+		return raw, nil
 	}
 	return encode(v)
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/julienschmidt/httprouter"
 
@@ -27,9 +28,9 @@ type Options struct {
 	// Default: none.
 	APIKeys []string
 
-	// MaxRequests is how many requests are worked on at a time; 0: 1024. One more is answered
-	// 429, with a Retry-After of a second: what waits costs memory, and no request waits less
-	// by waiting here.
+	// MaxRequests is how many requests are worked on at a time, and how many webhooks besides; 0:
+	// 1024. One more is answered 429, with a Retry-After of a second: what waits costs memory, and
+	// no request waits less by waiting here.
 	MaxRequests int
 
 	// Logger gets one record for each request: at debug level for a success, at info for an
@@ -43,6 +44,10 @@ type api struct {
 	keys [][sha256.Size]byte
 	busy chan struct{} // one for each request that is worked on
 	log  *slog.Logger
+
+	receiving chan struct{} // one for each webhook that is worked on
+	buffers   *buffers      // for the bodies of webhooks
+	bodyTime  time.Duration // for one of them to arrive
 }
 
 const defaultMaxRequests = 1024
@@ -51,7 +56,12 @@ const defaultMaxRequests = 1024
 // delivered once it runs. The engine stays the caller's to stop and to close, after the
 // server that uses the handler.
 func New(eng *engine.Engine, o Options) http.Handler {
-	a := &api{eng: eng, log: o.Logger, busy: make(chan struct{}, cmp.Or(o.MaxRequests, defaultMaxRequests))}
+	return newHandler(eng, o, webhookBodyTime)
+}
+
+func newHandler(eng *engine.Engine, o Options, bodyTime time.Duration) http.Handler {
+	limit := cmp.Or(o.MaxRequests, defaultMaxRequests)
+	a := &api{eng: eng, log: o.Logger, busy: make(chan struct{}, limit), receiving: make(chan struct{}, limit), buffers: newBuffers(), bodyTime: bodyTime}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -70,6 +80,12 @@ func New(eng *engine.Engine, o Options) http.Handler {
 		if rt.method == http.MethodGet {
 			router.Handle(http.MethodHead, rt.path, handle)
 		}
+	}
+	for _, method := range webhookMethods {
+		rt := route{method, webhookPath, public, a.receiveWebhook}
+		handle := func(w http.ResponseWriter, r *http.Request, params httprouter.Params) { a.serve(w, r, params, rt) }
+		router.Handle(method, webhookPath, handle)
+		router.Handle(method, webhookPath+"/*suffix", handle)
 	}
 	return router
 }

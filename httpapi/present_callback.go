@@ -80,7 +80,7 @@ type instanceTriggerBody struct {
 	Object              string       `json:"object"`
 	ID                  string       `json:"id"`
 	Source              string       `json:"source"`
-	PollIntervalSeconds int64        `json:"poll_interval_seconds"`
+	PollIntervalSeconds *int64       `json:"poll_interval_seconds"`
 	NextPollAt          timestamp    `json:"next_poll_at"`
 	LastPolledAt        timestamp    `json:"last_polled_at"`
 	WebhookURL          *string      `json:"webhook_url"`
@@ -91,9 +91,15 @@ type instanceTriggerBody struct {
 	ProviderTrigger     triggerBody  `json:"provider_trigger"`
 }
 
-// presentInstanceTrigger shows a trigger that is polled, as all are: it has no webhook.
+// presentInstanceTrigger shows what polling means only of a trigger that is polled, and what a
+// webhook means only of one that has a webhook.
 func presentInstanceTrigger(t engine.InstanceTrigger) instanceTriggerBody {
-	return instanceTriggerBody{Object: "callback.instance.trigger", ID: t.ID, Source: t.Trigger.Source, PollIntervalSeconds: seconds(t.PollInterval),
-		NextPollAt: timestamp(t.NextPollAt), LastPolledAt: timestamp(t.LastPolledAt), Status: t.Status, ConsecutiveFailures: t.ConsecutiveFailures,
+	body := instanceTriggerBody{Object: "callback.instance.trigger", ID: t.ID, Source: t.Trigger.Source, Status: t.Status, ConsecutiveFailures: t.ConsecutiveFailures,
 		LastError: presentFailure(t.LastError), ProviderTrigger: presentTrigger(t.Trigger)}
+	if t.Trigger.Source == "webhook" {
+		body.WebhookURL, body.IsWebhookRegistered = orNull(t.WebhookURL), new(t.Registered)
+		return body
+	}
+	body.PollIntervalSeconds, body.NextPollAt, body.LastPolledAt = new(seconds(t.PollInterval)), timestamp(t.NextPollAt), timestamp(t.LastPolledAt)
+	return body
 }

@@ -122,29 +122,55 @@ func presentAuthMethod(m engine.ProviderAuthMethod) authMethodBody {
 }
 
 type triggerBody struct {
-	Object          string         `json:"object"`
-	ID              string         `json:"id"`
-	Key             string         `json:"key"`
-	Name            string         `json:"name"`
-	Description     *string        `json:"description"`
-	InputSchema     *schemaBody    `json:"input_schema"`
-	OutputSchema    *schemaBody    `json:"output_schema"`
-	Invocation      invocationBody `json:"invocation"`
-	ProviderID      string         `json:"provider_id"`
-	SpecificationID string         `json:"provider_specification_id"`
-	CreatedAt       timestamp      `json:"created_at"`
-	UpdatedAt       timestamp      `json:"updated_at"`
+	Object          string      `json:"object"`
+	ID              string      `json:"id"`
+	Key             string      `json:"key"`
+	Name            string      `json:"name"`
+	Description     *string     `json:"description"`
+	InputSchema     *schemaBody `json:"input_schema"`
+	OutputSchema    *schemaBody `json:"output_schema"`
+	Invocation      any         `json:"invocation"`
+	ProviderID      string      `json:"provider_id"`
+	SpecificationID string      `json:"provider_specification_id"`
+	CreatedAt       timestamp   `json:"created_at"`
+	UpdatedAt       timestamp   `json:"updated_at"`
 }
 
-type invocationBody struct {
+// pollingInvocationBody and webhookInvocationBody are the two kinds of invocation.
+
+type pollingInvocationBody struct {
 	Type            string `json:"type"`
 	IntervalSeconds int64  `json:"interval_seconds"`
+}
+
+type webhookInvocationBody struct {
+	Type               string      `json:"type"`
+	AutoRegistration   supportBody `json:"auto_registration"`
+	AutoUnregistration supportBody `json:"auto_unregistration"`
+}
+
+type supportBody struct {
+	Status string `json:"status"`
+}
+
+func presentInvocation(t engine.ProviderTrigger) any {
+	if t.Source == "webhook" {
+		return webhookInvocationBody{Type: t.Source, AutoRegistration: presentSupport(t.AutoRegistration), AutoUnregistration: presentSupport(t.AutoUnregistration)}
+	}
+	return pollingInvocationBody{Type: t.Source, IntervalSeconds: seconds(t.Interval)}
+}
+
+func presentSupport(supported bool) supportBody {
+	if supported {
+		return supportBody{Status: "supported"}
+	}
+	return supportBody{Status: "unsupported"}
 }
 
 func presentTrigger(t engine.ProviderTrigger) triggerBody {
 	return triggerBody{Object: "provider.capabilities.trigger", ID: t.ID, Key: t.Key, Name: t.Name, Description: orNull(t.Description),
 		InputSchema: presentSchema(t.InputSchema), OutputSchema: presentSchema(t.OutputSchema),
-		Invocation: invocationBody{Type: t.Source, IntervalSeconds: seconds(t.Interval)}, ProviderID: t.ProviderID, SpecificationID: t.SpecificationID,
+		Invocation: presentInvocation(t), ProviderID: t.ProviderID, SpecificationID: t.SpecificationID,
 		CreatedAt: timestamp(t.CreatedAt), UpdatedAt: timestamp(t.UpdatedAt)}
 }
 

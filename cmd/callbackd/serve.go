@@ -36,7 +36,7 @@ type serveCommand struct {
 	databaseFlags
 	logFlags
 	Addr                 string   `default:"127.0.0.1:8420" help:"Address to listen on; port 0 takes a free one."`
-	PublicURL            *url.URL `name:"public-url" help:"URL under which the world reaches this daemon, if not by --addr."`
+	PublicURL            *url.URL `name:"public-url" help:"URL under which the world reaches this daemon, if not by --addr: the URLs of webhooks begin with it."`
 	APIKey               string   `name:"api-key" help:"A key that is accepted besides the stored ones. Without it, and with no key stored, one is made and printed."`
 	AllowPrivateNetworks bool     `help:"Let polls and deliveries reach loopback, private and other special addresses."`
 	Retention            string   `default:"720h" help:"How long events are kept after the last thing that happened to them, such as 36h; forever for ever. A callback may have its own retention_seconds."`
@@ -84,6 +84,8 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 		return errors.New("--public-url must be an absolute http or https URL")
 	} else if u != nil && u.User != nil {
 		return errors.New("--public-url must not hold a user or password: it is shown to everybody")
+	} else if u != nil && (u.RawQuery != "" || u.Fragment != "") {
+		return errors.New("--public-url must not hold a query or fragment: the paths of webhooks follow it")
 	}
 	key, err := s.key()
 	if err != nil {
@@ -99,8 +101,12 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 		return fmt.Errorf("%w (choose another --addr)", err)
 	}
 	defer listener.Close()
+	base := localURL(listener.Addr())
+	if s.PublicURL != nil {
+		base = s.PublicURL.String()
+	}
 	eng, err := engine.Open(ctx, engine.Options{Path: s.DB, Key: key, NoSync: s.NoSync, Providers: builtin(), AllowPrivateNetworks: s.AllowPrivateNetworks,
-		Retention: retention, Logger: log})
+		PublicURL: base, Retention: retention, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -121,9 +127,8 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- api.Serve(listener) }()
-	base := "http://" + listener.Addr().String()
-	if s.PublicURL != nil {
-		base = s.PublicURL.String()
+	if s.PublicURL == nil {
+		log.Info("without --public-url, the URLs of webhooks are good for this machine alone", "url", base)
 	}
 	log.Info("ready", "addr", listener.Addr().String(), "url", base, "db", s.DB, "version", engine.Version, "private_networks", s.AllowPrivateNetworks)
 	fmt.Fprintf(c.out, "callbackd listening on http://%s\n", listener.Addr())
@@ -137,6 +142,16 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 	err = stop(api, eng)
 	log.Info("stopped")
 	return err
+}
+
+// localURL is where this machine reaches a listener; one that listens on all addresses is also at
+// localhost.
+func localURL(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		return "http://" + net.JoinHostPort("localhost", port)
+	}
+	return "http://" + addr.String()
 }
 
 func (s serveCommand) retention() (time.Duration, error) {
