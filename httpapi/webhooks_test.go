@@ -279,7 +279,10 @@ func TestSlowWebhooksKeepNobodyOut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for refused < 3 { // the bodies are on their way
+	for deadline := time.Now().Add(20 * time.Second); refused < 3; { // the bodies are on their way
+		if time.Now().After(deadline) {
+			t.Fatal("none was turned away")
+		}
 		a := h.send("POST", "", strings.Repeat("y", 1<<20))
 		switch {
 		case a.Status == 429 && a.Header.Get("Retry-After") == "1" && a.decode().str("code") == "rate_limit_exceeded":
