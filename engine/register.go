@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/callbackd/callbackd/store"
@@ -25,18 +24,10 @@ const registrationFailed = "registration_failed"
 var errNoPublicURL = errors.New("the webhook cannot be registered, because the engine does not know under which URL the world reaches it: " +
 	"set Options.PublicURL, or --public-url of callbackd serve, and start again")
 
-// webhookPrefix is what the URLs of all triggers begin with; "": that is not known.
-func (e *Engine) webhookPrefix() string {
-	if e.options.PublicURL == "" {
-		return ""
-	}
-	return strings.TrimRight(e.options.PublicURL, "/") + "/webhooks/"
-}
-
 // moveRegistrations has webhooks registered anew if the public URL is another than when the engine
 // ran last. It tells whether that is in the store.
 func (p *poller) moveRegistrations(ctx context.Context) bool {
-	webhooks, err := p.e.store.MoveRegistrations(ctx, p.e.now(), p.e.webhookPrefix())
+	webhooks, err := p.e.store.MoveRegistrations(ctx, p.e.now(), p.e.WebhookURL(""))
 	if p.moved = err == nil; !p.moved && ctx.Err() == nil {
 		p.e.log.ErrorContext(ctx, "webhooks with another public URL could not be looked for", keyError, err)
 	}
@@ -58,8 +49,8 @@ func (p *poller) register(ctx context.Context, log *slog.Logger, t readAhead, at
 	if err == nil && trigger.Register == nil {
 		return p.listen(ctx, log, t)
 	}
-	url := p.e.webhookPrefix() + t.ID
-	if err == nil && p.e.webhookPrefix() == "" {
+	url := p.e.WebhookURL(t.ID)
+	if err == nil && url == "" {
 		err = errNoPublicURL
 	}
 	var made Registration

@@ -204,20 +204,20 @@ func (in *incoming) giveTurn() {
 // handle has the provider read the request, and maps what it brought.
 func (in *incoming) handle(ctx context.Context) (h handled, err error) {
 	t, e := in.target, in.e
-	trigger, source, err := e.source(t, in.at, in.log)
+	if in.door.blocked() {
+		return h, errLeftBehind
+	}
+	limited, cancel := context.WithTimeout(ctx, e.options.PollTimeout)
+	defer cancel()
+	trigger, source, err := e.source(limited, t, in.at, in.log)
 	in.auth = source.Auth
 	if err != nil {
 		return h, err
-	}
-	if in.door.blocked() {
-		return h, errLeftBehind
 	}
 	url := e.WebhookURL(t.ID)
 	if url == "" {
 		url = webhookPath(t.ID)
 	}
-	limited, cancel := context.WithTimeout(ctx, e.options.PollTimeout)
-	defer cancel()
 	found, err := within(ctx, in.door, e.options.PollTimeout+lateGrace, func() (WebhookResult, error) {
 		return guard(ctx, in.log, func() (WebhookResult, error) {
 			return trigger.Handle(limited, WebhookRequest{Source: source, Method: in.request.Method, URL: url + in.request.Suffix, Header: in.request.Header,
@@ -277,7 +277,7 @@ func (in *incoming) record(ctx context.Context, h handled) (recorded bool, err e
 // failed is what the sender is told of a request that could not be handled, after it was logged
 // and, if it was not refused, noted.
 func (in *incoming) failed(ctx context.Context, err error) error {
-	text, took := shorten(told(err, in.auth)), time.Since(in.began)
+	text, took := shorten(told(err, in.auth, in.target.Registration)), time.Since(in.began)
 	if status, refused := RefusedStatus(err); refused {
 		if status < 400 || status > 499 {
 			status = http.StatusBadRequest

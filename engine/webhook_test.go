@@ -18,8 +18,8 @@ import (
 	"github.com/callbackd/callbackd/engine"
 )
 
-// hooks is a provider with one webhook, which a test handles.
-func hooks(handle func(context.Context, engine.WebhookRequest) (engine.WebhookResult, error)) engine.Provider {
+// hookProvider is a provider with one webhook, which a test handles.
+func hookProvider(handle func(context.Context, engine.WebhookRequest) (engine.WebhookResult, error)) engine.Provider {
 	return engine.Provider{Key: "hooks", Triggers: []engine.Trigger{{Key: "sent", Handle: handle}}}
 }
 
@@ -42,7 +42,7 @@ type hook struct {
 
 func openHook(t *testing.T, o engine.Options, handle func(context.Context, engine.WebhookRequest) (engine.WebhookResult, error)) hook {
 	t.Helper()
-	o.Providers = []engine.Provider{hooks(handle)}
+	o.Providers = []engine.Provider{hookProvider(handle)}
 	e := open(t, o)
 	return attachHook(t, e)
 }
@@ -100,7 +100,7 @@ func TestWebhookIsNotAnsweredBeforeTheCommit(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "callbacks.db")
 	reached := make(chan struct{})
-	p := hooks(echo)
+	p := hookProvider(echo)
 	p.Triggers[0].Map = func(_ context.Context, req engine.MapRequest) (m engine.Mapped, err error) {
 		defer close(reached)
 		return m, json.Unmarshal(req.Input, &m)
@@ -157,7 +157,7 @@ func TestWebhookThatCannotBeStoredIsNotAccepted(t *testing.T) {
 // happened since.
 func TestFirstWebhookIsNoBaseline(t *testing.T) {
 	t.Parallel()
-	p := hooks(echo)
+	p := hookProvider(echo)
 	p.Triggers[0].Baseline = engine.BaselineSkip
 	h := attachHook(t, open(t, engine.Options{Providers: []engine.Provider{p}}))
 	must(h.send(t, "one"))(t)

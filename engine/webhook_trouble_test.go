@@ -75,7 +75,7 @@ func TestWebhookThatIsNotHandled(t *testing.T) {
 // ends it.
 func TestFailedWebhooksAreNotedSeldomAndUntilOneSucceeds(t *testing.T) {
 	t.Parallel()
-	inVirtualTime(t, engine.Options{Providers: []engine.Provider{hooks(func(ctx context.Context, req engine.WebhookRequest) (engine.WebhookResult, error) {
+	inVirtualTime(t, engine.Options{Providers: []engine.Provider{hookProvider(func(ctx context.Context, req engine.WebhookRequest) (engine.WebhookResult, error) {
 		if string(req.Body) == "bad" {
 			return engine.WebhookResult{}, errors.New("no")
 		}
@@ -128,7 +128,7 @@ func TestWebhookWhoseProviderHeedsNoDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		var calls atomic.Int64
-		e := must(engine.Open(t.Context(), engine.Options{Path: path, NoSync: true, PollTimeout: time.Second, Providers: []engine.Provider{hooks(func(ctx context.Context, req engine.WebhookRequest) (engine.WebhookResult, error) {
+		e := must(engine.Open(t.Context(), engine.Options{Path: path, NoSync: true, PollTimeout: time.Second, Providers: []engine.Provider{hookProvider(func(ctx context.Context, req engine.WebhookRequest) (engine.WebhookResult, error) {
 			if string(req.Body) == "hang" {
 				calls.Add(1)
 				<-release
@@ -175,7 +175,7 @@ func TestCloseWaitsForWebhooksInHand(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "callbacks.db")
 	synctest.Test(t, func(t *testing.T) {
 		entered, release := make(chan struct{}), make(chan struct{})
-		e := must(engine.Open(t.Context(), engine.Options{Path: path, NoSync: true, Providers: []engine.Provider{hooks(func(ctx context.Context, req engine.WebhookRequest) (engine.WebhookResult, error) {
+		e := must(engine.Open(t.Context(), engine.Options{Path: path, NoSync: true, Providers: []engine.Provider{hookProvider(func(ctx context.Context, req engine.WebhookRequest) (engine.WebhookResult, error) {
 			close(entered)
 			<-release
 			return echo(ctx, req)
@@ -210,7 +210,7 @@ func TestCloseCutsWebhooksShort(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "callbacks.db")
 	synctest.Test(t, func(t *testing.T) {
 		entered := make(chan struct{})
-		e := must(engine.Open(t.Context(), engine.Options{Path: path, NoSync: true, PollTimeout: time.Hour, Providers: []engine.Provider{hooks(func(ctx context.Context, _ engine.WebhookRequest) (engine.WebhookResult, error) {
+		e := must(engine.Open(t.Context(), engine.Options{Path: path, NoSync: true, PollTimeout: time.Hour, Providers: []engine.Provider{hookProvider(func(ctx context.Context, _ engine.WebhookRequest) (engine.WebhookResult, error) {
 			close(entered)
 			<-ctx.Done()
 			return engine.WebhookResult{}, ctx.Err()
@@ -231,7 +231,7 @@ func TestCloseCutsWebhooksShort(t *testing.T) {
 func TestRefusedWebhookIsLoggedWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	p := hooks(func(_ context.Context, req engine.WebhookRequest) (engine.WebhookResult, error) {
+	p := hookProvider(func(_ context.Context, req engine.WebhookRequest) (engine.WebhookResult, error) {
 		return engine.WebhookResult{}, engine.Refuse(401, fmt.Errorf("the signature is not one of %s", req.Auth.Value))
 	})
 	p.AuthMethods = []engine.AuthMethod{{Key: "secret"}}
