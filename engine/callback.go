@@ -202,8 +202,8 @@ func (e *Engine) DetachInstance(ctx context.Context, callbackID, id string) (Ins
 // ListInstances lists a callback's instances.
 func (e *Engine) ListInstances(ctx context.Context, callbackID string, f InstanceFilter, p Page) (List[Instance], error) {
 	l, err := e.store.ListInstances(ctx, callbackID, f, p)
-	for i := range l.Items {
-		e.showInstance(&l.Items[i])
+	for i, item := range l.Items {
+		l.Items[i], _ = e.shownInstance(item, nil)
 	}
 	return l, wrap(err)
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,22 +19,25 @@ import (
 // poller asks the store every second which triggers are due, and polls them in a bounded
 // pool. Which are in hand is known here and nowhere else.
 type poller struct {
-	e      *Engine
-	woken  chan struct{}
-	cron   *cron.Cron
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // the loop, the polls and the mapping
-	looked heartbeat      // for what is due
-	turned heartbeat      // a poll began or ended
-	moved  bool           // webhooks that are registered with a former public URL are due; the loop's own
+	e        *Engine
+	woken    chan struct{}
+	cron     *cron.Cron
+	cancel   context.CancelFunc
+	stopping <-chan struct{} // closed when no more polls begin; set by start
+	wg       sync.WaitGroup  // the loop, the polls and the mapping
+	looked   heartbeat       // for what is due
+	turned   heartbeat       // a poll began or ended
+	moved    bool            // webhooks that are registered with a former public URL are due; the loop's own
 
-	mu      sync.Mutex
-	inHand  map[int64]bool // row numbers of triggers: queued, or being polled
-	queue   []readAhead
-	running int       // polls
-	more    bool      // more was due than was read
-	mapping bool      // inputs are being mapped again
-	mapAt   time.Time // when the next input is to be mapped again; zero: none
+	mu       sync.Mutex
+	inHand   map[int64]bool  // row numbers of triggers: being read, queued, or being polled
+	requests map[int64]*wish // by row number: for the next poll that begins
+	polled   map[string]bool // ids of triggers: being polled
+	queue    []readAhead
+	running  int       // polls
+	more     bool      // more was due than was read
+	mapping  bool      // inputs are being mapped again
+	mapAt    time.Time // when the next input is to be mapped again; zero: none
 }
 
 // readAhead is a trigger that is due, as it was at a time.
@@ -63,12 +67,12 @@ const (
 )
 
 func newPoller(e *Engine) *poller {
-	return &poller{e: e, woken: make(chan struct{}, 1), inHand: make(map[int64]bool), cancel: func() {}}
+	return &poller{e: e, woken: make(chan struct{}, 1), inHand: make(map[int64]bool), requests: make(map[int64]*wish), polled: make(map[string]bool), cancel: func() {}}
 }
 
 func (p *poller) start(work context.Context) {
 	loop, cancel := context.WithCancel(work)
-	p.cancel = cancel
+	p.cancel, p.stopping = cancel, loop.Done()
 	p.looked.beat()
 	p.planMappingAt(p.e.now())
 	// One entry for all triggers: cron sorts its entries at every wake.
@@ -136,26 +140,25 @@ func (p *poller) tick(loop, work context.Context) {
 		unwanted, err = p.e.store.DueUnregistrations(loop, now, max(1, p.e.options.MaxPolls/4))
 	}
 	var targets []store.PollTarget
+	var taken []int64
 	if err == nil {
-		targets, err = p.e.store.PollTargets(loop, p.unknown(slices.Concat(due, unwanted)), maxStateAhead)
+		taken = p.takeInHand(slices.Concat(due, unwanted))
+		targets, err = p.e.store.PollTargets(loop, taken, maxStateAhead)
 	}
+	if err != nil && loop.Err() == nil {
+		p.e.log.ErrorContext(loop, "what is due could not be read", keyError, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range targets {
+		p.queue = append(p.queue, readAhead{t, now, moved})
+	}
+	p.letGo(taken, targets)
 	if err != nil {
-		if loop.Err() == nil {
-			p.e.log.ErrorContext(loop, "what is due could not be read", keyError, err)
-		}
 		return
 	}
 	p.looked.beat()
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.more = len(due) == limit
-	for _, t := range targets {
-		if p.inHand[t.Seq] {
-			continue // it was due, and then unwanted
-		}
-		p.inHand[t.Seq] = true
-		p.queue = append(p.queue, readAhead{t, now, moved})
-	}
 	for p.startNext(loop, work) {
 	}
 }
@@ -171,11 +174,41 @@ func (p *poller) shift(by time.Duration) {
 	}
 }
 
-// unknown are those of some triggers that are not in hand.
-func (p *poller) unknown(due []int64) []int64 {
+// takeInHand takes those of some triggers in hand that are not, before they are read: so nobody
+// else can poll one in between, and have what was read of it be old.
+func (p *poller) takeInHand(due []int64) []int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.DeleteFunc(due, func(seq int64) bool { return p.inHand[seq] })
+	return slices.DeleteFunc(due, func(seq int64) bool {
+		known := p.inHand[seq]
+		p.inHand[seq] = true
+		return known
+	})
+}
+
+// letGo has those triggers out of hand that could not be read. p.mu is held.
+func (p *poller) letGo(taken []int64, read []store.PollTarget) {
+	if len(read) == len(taken) {
+		return
+	}
+	found := make(map[int64]bool, len(read))
+	for _, t := range read {
+		found[t.Seq] = true
+	}
+	for _, seq := range taken {
+		if !found[seq] {
+			p.release(seq)
+		}
+	}
+}
+
+// release has a trigger out of hand, unless somebody has requested that it be polled meanwhile.
+// p.mu is held.
+func (p *poller) release(seq int64) {
+	delete(p.inHand, seq)
+	if r := p.requests[seq]; r != nil {
+		p.first(seq, r)
+	}
 }
 
 // startNext starts the next poll, if there is one and room for it. p.mu is held.
@@ -187,6 +220,7 @@ func (p *poller) startNext(loop, work context.Context) bool {
 	p.queue[0] = readAhead{}
 	p.queue = p.queue[1:]
 	p.running++
+	p.polled[t.ID] = true
 	p.turned.beat()
 	p.wg.Go(func() { p.run(loop, work, t) })
 	return true
@@ -196,17 +230,25 @@ func (p *poller) startNext(loop, work context.Context) bool {
 // the store, work the poll.
 func (p *poller) run(loop, work context.Context, t readAhead) {
 	var err error
+	r := p.take(t.Seq)
 	p.e.clock.plan(func() {
 		now, moved := p.e.clock.read()
-		if age := now.Sub(t.at); t.Partial || t.moved != moved || age > maxAhead || age < 0 {
+		if age := now.Sub(t.at); r != nil || t.Partial || t.moved != moved || age > maxAhead || age < 0 {
 			t.at, t.moved = now, moved
-			t.PollTarget, err = p.e.store.PollTarget(work, t.Seq)
+			var fresh store.PollTarget
+			if fresh, err = p.e.store.PollTarget(work, t.Seq); err == nil {
+				t.PollTarget = fresh
+			}
 		}
 	})
 	if err != nil && work.Err() == nil {
 		p.e.log.ErrorContext(work, "a trigger could not be read", keyTrigger, t.ID, keyError, err)
 	}
-	if (err != nil || !p.poll(work, t)) && work.Err() == nil {
+	recorded := err == nil && p.poll(work, t, r != nil)
+	if r != nil {
+		p.answer(work, r, t, recorded)
+	}
+	if !recorded && work.Err() == nil {
 		// The store could not take it: the trigger is due still, but asking its source again at
 		// once would help nobody.
 		select {
@@ -218,7 +260,8 @@ func (p *poller) run(loop, work context.Context, t readAhead) {
 	defer p.mu.Unlock()
 	p.running--
 	p.turned.beat()
-	delete(p.inHand, t.Seq)
+	delete(p.polled, t.ID)
+	p.release(t.Seq)
 	p.startNext(loop, work)
 	if p.more && len(p.queue) < p.e.options.MaxPolls {
 		p.wake()
@@ -243,19 +286,27 @@ const lateGrace = 5 * time.Second
 // storeRetry is the pause after the store was unable to write.
 const storeRetry = 5 * time.Second
 
-// poll tells whether its outcome is in the store, or there was none to be.
-func (p *poller) poll(ctx context.Context, t readAhead) (recorded bool) {
+// poll tells whether its outcome is in the store, or there was none to be. A trigger that was
+// requested is polled although it is not due.
+func (p *poller) poll(ctx context.Context, t readAhead, requested bool) (recorded bool) {
 	now, moved := p.e.clock.read()
 	log := p.e.log.With(keyProvider, t.ProviderIdentifier, keyTrigger, t.ID, keyInstance, t.InstanceID, keyCallback, t.CallbackID)
 	if at := t.UnregisterAt; !at.IsZero() && !at.Add(moved-t.moved).After(now) {
 		return p.unregister(ctx, log, t, now)
 	}
-	if t.DueAt.IsZero() || t.due(moved).After(now) {
+	if t.DueAt.IsZero() || t.due(moved).After(now) && !requested {
 		return true // it was polled, or detached, between being found due and being read
 	}
-	t.DueAt, t.moved = t.due(moved), moved
+	due := t.due(moved)
+	if due.After(now) {
+		due = now // as if it had been planned so: the next poll is an interval away
+	}
+	t.DueAt, t.moved = due, moved
 	if t.Webhook {
 		return p.register(ctx, log, t, now)
+	}
+	if requested {
+		log = log.With("requested", true)
 	}
 	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, p.e.options.PollTimeout)
@@ -267,6 +318,9 @@ func (p *poller) poll(ctx context.Context, t readAhead) (recorded bool) {
 		found, err = guard(ctx, log, func() (PollResult, error) {
 			return trigger.Poll(limited, PollRequest{Source: source, State: t.State})
 		})
+		if err == nil && found.State != nil && !json.Valid(found.State) { // it would be shown, and given to the next poll
+			err = errors.New("the provider gave a state that is not JSON")
+		}
 	}
 	stop()
 	if ctx.Err() != nil {
@@ -314,6 +368,9 @@ func (p *poller) poll(ctx context.Context, t readAhead) (recorded bool) {
 	}
 	p.e.stuck.succeeded(t.Seq)
 	level := slog.LevelDebug
+	if requested {
+		level = slog.LevelInfo
+	}
 	attrs := []slog.Attr{slog.Int("inputs", len(found.Inputs)), slog.Int("events", out.Events), slog.Duration(keyDuration, took), slog.Time(keyNext, record.NextPollAt)}
 	if out.Events > 0 {
 		level = slog.LevelInfo

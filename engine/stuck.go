@@ -191,41 +191,17 @@ func (s *stuck) total() int {
 	return s.count
 }
 
-// show has the triggers of an instance that are stuck say so, although none of their polls
-// failed.
-func (s *stuck) show(i *Instance) {
+// show has a trigger that is stuck say so, although none of its polls failed.
+func (s *stuck) show(t *InstanceTrigger) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.free.IsZero() || s.e.poller.held() { // nothing is polled
+	if s.free.IsZero() || s.e.poller.held() || t.Status != "active" || t.NextPollAt.IsZero() { // else nothing is polled
 		return
 	}
-	now := s.e.now()
-	for k := range i.Triggers {
-		t := &i.Triggers[k]
-		if t.Status != "active" || t.NextPollAt.IsZero() {
-			continue
-		}
-		if behind := now.Sub(latest(t.NextPollAt, s.free)); behind >= (stuckAfter-1)*t.PollInterval {
-			t.Status = "failing"
-			t.LastError = &Failure{Code: "poll_overdue", Message: fmt.Sprintf("it should have been polled %s ago: a poll hangs, or too many others are being made", behind.Round(time.Second))}
-		}
+	if behind := s.e.now().Sub(latest(t.NextPollAt, s.free)); behind >= (stuckAfter-1)*t.PollInterval {
+		t.Status = "failing"
+		t.LastError = &Failure{Code: "poll_overdue", Message: fmt.Sprintf("it should have been polled %s ago: a poll hangs, or too many others are being made", behind.Round(time.Second))}
 	}
-}
-
-// showInstance puts into an instance what is not in the file.
-func (e *Engine) showInstance(i *Instance) {
-	e.stuck.show(i)
-	for k := range i.Triggers {
-		if t := &i.Triggers[k]; t.Trigger.Source == "webhook" {
-			t.WebhookURL = e.WebhookURL(t.ID)
-		}
-	}
-}
-
-// shownInstance is an instance with its triggers as they are.
-func (e *Engine) shownInstance(i Instance, err error) (Instance, error) {
-	e.showInstance(&i)
-	return i, wrap(err)
 }
 
 func latest(a, b time.Time) time.Time {

@@ -282,7 +282,7 @@ func wrap(err error) error {
 		return &Error{Code: CodeNotFound, Message: e.Error(), Entity: e.Entity, ID: e.ID}
 	}
 	if e, ok := errors.AsType[*store.ConflictError](err); ok {
-		return &Error{Code: CodeConflict, Message: e.Error()}
+		return &Error{Code: CodeConflict, Message: e.Error(), Hint: e.Hint}
 	}
 	if _, ok := errors.AsType[store.InvalidReferencesError](err); ok {
 		var c checker

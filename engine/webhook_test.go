@@ -90,7 +90,7 @@ func TestWebhookIsAnsweredOnceItIsStored(t *testing.T) {
 	if ids := h.sourceIDs(t); len(ids) != 1 {
 		t.Errorf("events after a repeat: %q", ids)
 	}
-	if tr := h.trigger(t); tr.Status != "active" || tr.LastReceivedAt.IsZero() || tr.LastItems != 1 || tr.LastError != nil {
+	if tr := h.trigger(t); tr.Status != "active" || tr.LastReceivedAt.IsZero() || tr.LastItems == nil || *tr.LastItems != 1 || tr.LastError != nil {
 		t.Errorf("%+v", tr)
 	}
 }

@@ -23,8 +23,11 @@ WHERE i.callback_seq = @callback_seq AND i.status = 'attached' AND d.status = 'a
   AND coalesce(a.status, 'active') = 'active'
 ORDER BY i.seq;
 
+-- Without their states and registrations, which may be large.
 -- name: InstanceTriggers :many
-SELECT * FROM instance_trigger
+SELECT id, instance_seq, provider_trigger_seq, status, next_poll_at, last_polled_at, consecutive_failures, error_code, error_message,
+  last_received_at, last_lag_ms, last_duration_ms, last_items, registered_url
+FROM instance_trigger
 WHERE enabled = 1 AND instance_seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)))
 ORDER BY seq;
 
@@ -38,12 +41,18 @@ UPDATE instance_trigger SET enabled = 1, status = 'active', next_poll_at = @now,
   error_code = NULL, error_message = NULL, updated_at = @now
 WHERE instance_seq = @instance_seq AND provider_trigger_seq = @provider_trigger_seq;
 
+-- What somebody paused stays so. The error can only be that its webhook could not be taken back.
+-- name: EnablePausedInstanceTrigger :execrows
+UPDATE instance_trigger SET enabled = 1, unregister_at = NULL, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = @now
+WHERE instance_seq = @instance_seq AND provider_trigger_seq = @provider_trigger_seq AND status = 'paused' AND coalesce(error_code, 'unregistration_failed') = 'unregistration_failed';
+
 -- name: InsertInstanceTrigger :exec
 INSERT INTO instance_trigger (id, instance_seq, provider_trigger_seq, enabled, status, baseline, revision, next_poll_at, consecutive_failures, created_at, updated_at)
 VALUES (@id, @instance_seq, @provider_trigger_seq, 1, 'active', @baseline, 0, @now, 0, @now, @now);
 
+-- Of a pause, only somebody's own is still known when the trigger is named again.
 -- name: DisableInstanceTriggers :exec
-UPDATE instance_trigger SET enabled = 0, next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(@now AS INTEGER) END, updated_at = @now
+UPDATE instance_trigger SET enabled = 0, status = CASE WHEN status = 'paused' AND error_code IS NOT NULL THEN 'active' ELSE status END, next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(@now AS INTEGER) END, updated_at = @now
 WHERE provider_trigger_seq = @provider_trigger_seq AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = @callback_seq);
 
 -- What stops is also taken back from its source, if it is registered there.

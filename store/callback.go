@@ -256,6 +256,13 @@ func (tx *tx) setTriggers(now, callback int64, triggers []chosenTrigger) error {
 			return err
 		}
 		for _, instance := range instances {
+			paused, err := tx.q.EnablePausedInstanceTrigger(tx.ctx, db.EnablePausedInstanceTriggerParams{InstanceSeq: instance.Seq, ProviderTriggerSeq: t.Seq, Now: now})
+			if err != nil {
+				return err
+			}
+			if paused > 0 {
+				continue
+			}
 			if err := tx.enableTrigger(now, instance.Seq, t.Seq, orElse(instance.Baseline, t.Baseline)); err != nil {
 				return err
 			}

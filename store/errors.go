@@ -44,7 +44,10 @@ func (e *NotFoundError) Error() string {
 }
 
 // ConflictError says that a row's state forbids what was asked.
-type ConflictError struct{ Message string }
+type ConflictError struct {
+	Message string
+	Hint    string // what to do about it; "" when the message says enough
+}
 
 func (e *ConflictError) Error() string { return e.Message }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -82,7 +83,7 @@ func check(t testing.TB, err error) {
 // equal compares what two values print as.
 func equal(t testing.TB, what string, got, want any) {
 	t.Helper()
-	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w {
+	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w && !reflect.DeepEqual(got, want) { // there may be pointers in them
 		t.Errorf("%s:\n got %s\nwant %s", what, g, w)
 	}
 }

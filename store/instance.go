@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -39,11 +40,14 @@ type InstanceTrigger struct {
 	ConsecutiveFailures int
 	LastError           *Failure // nil: the last poll succeeded, and all that it found could be mapped
 
-	// Of the last poll, or the last request to a webhook.
-	LastReceivedAt time.Time     // of a webhook; zero: none came yet
-	LastLag        time.Duration // by how much later than planned a poll began
-	LastDuration   time.Duration
-	LastItems      int // inputs that it brought, new or not
+	// Of the last poll, or the last request to a webhook. nil: there was none yet, or none since the
+	// file was brought forward from a version that kept no note of it.
+	LastReceivedAt time.Time      // when the request came; zero: none came yet, or it is polled
+	Lag            *time.Duration // by how much later than planned the last poll began, or, if that is more, for how long the next one is overdue; nil for a webhook
+	LastDuration   *time.Duration
+	LastItems      *int // inputs that it brought, new or not
+
+	State json.RawMessage // what the next poll or request is given; nil: none yet, or it was not asked for this one trigger alone
 
 	WebhookURL string // where the source sends webhooks, as the engine fills it in; "": it is polled, or the public URL is not known
 	Registered bool   // the webhook is known to the source
@@ -245,8 +249,8 @@ func loadInstances(ctx context.Context, q *db.Queries, seqs []int64) ([]Instance
 			it := InstanceTrigger{ID: t.ID, Trigger: declared[0], PollInterval: pollInterval(r.PollIntervalSecondsOverride, seconds(declared[0].Interval), seconds(declared[0].MinInterval)),
 				NextPollAt: fromMSPtr(t.NextPollAt), LastPolledAt: fromMSPtr(t.LastPolledAt), Status: t.Status,
 				ConsecutiveFailures: int(t.ConsecutiveFailures), LastError: failure(t.ErrorCode, t.ErrorMessage),
-				LastReceivedAt: fromMSPtr(t.LastReceivedAt), LastLag: fromMillis(t.LastLagMs), LastDuration: fromMillis(t.LastDurationMs), LastItems: int(orElse(t.LastItems, 0)),
 				Registered: t.RegisteredURL != nil}
+			it.last(t)
 			if it.NextPollAt.IsZero() {
 				it.Status = "paused" // with its instance or callback, if not by itself
 			}
@@ -264,8 +268,29 @@ func pollInterval(override, own, least int64) time.Duration {
 	return time.Duration(max(own, least)) * time.Second
 }
 
-// fromMillis is a span of time as it is kept; null: 0.
-func fromMillis(n *int64) time.Duration { return time.Duration(orElse(n, 0)) * time.Millisecond }
+// last fills in how the last poll or request went. A webhook's registration is looked after like a
+// poll, but is no request.
+func (t *InstanceTrigger) last(r db.InstanceTriggersRow) {
+	t.LastReceivedAt = fromMSPtr(r.LastReceivedAt)
+	if t.Trigger.Source == "webhook" && r.LastReceivedAt == nil {
+		return
+	}
+	t.LastDuration = fromMillis(r.LastDurationMs)
+	if t.Trigger.Source == "polling" {
+		t.Lag = fromMillis(r.LastLagMs)
+	}
+	if r.LastItems != nil {
+		t.LastItems = new(int(*r.LastItems))
+	}
+}
+
+// fromMillis is a span of time as it is kept; null: nil.
+func fromMillis(n *int64) *time.Duration {
+	if n == nil {
+		return nil
+	}
+	return new(time.Duration(*n) * time.Millisecond)
+}
 
 func failure(code, message *string) *Failure {
 	if code == nil {

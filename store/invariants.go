@@ -109,6 +109,11 @@ SELECT printf('trigger %s: unregister_at is %d, registered_url %s, next_poll_at 
 FROM instance_trigger AS t
 WHERE t.unregister_at IS NOT NULL AND (t.registered_url IS NULL OR t.next_poll_at IS NOT NULL)`},
 
+	{"a trigger that is enabled, its instance attached and its callback active is polled unless it is paused", `
+SELECT printf('trigger %s of instance %s: status is %s, next_poll_at null', t.id, i.id, t.status)
+FROM instance_trigger AS t JOIN instance AS i ON i.seq = t.instance_seq JOIN callback AS c ON c.seq = i.callback_seq
+WHERE t.next_poll_at IS NULL AND t.enabled = 1 AND t.status <> 'paused' AND i.status = 'attached' AND c.status = 'active'`},
+
 	// Up to the rows that are noted in meta, times and ids may be out of order.
 	{"events are stored in the order of their times and ids", ascending("event")},
 	{"notifications are stored in the order of their times and ids", ascending("notification")},

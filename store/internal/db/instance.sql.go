@@ -10,7 +10,7 @@ import (
 )
 
 const disableInstanceTriggers = `-- name: DisableInstanceTriggers :exec
-UPDATE instance_trigger SET enabled = 0, next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(?1 AS INTEGER) END, updated_at = ?1
+UPDATE instance_trigger SET enabled = 0, status = CASE WHEN status = 'paused' AND error_code IS NOT NULL THEN 'active' ELSE status END, next_poll_at = NULL, unregister_at = CASE WHEN registered_url IS NOT NULL THEN CAST(?1 AS INTEGER) END, updated_at = ?1
 WHERE provider_trigger_seq = ?2 AND instance_seq IN (SELECT i.seq FROM instance AS i WHERE i.callback_seq = ?3)
 `
 
@@ -20,6 +20,7 @@ type DisableInstanceTriggersParams struct {
 	CallbackSeq        int64
 }
 
+// Of a pause, only somebody's own is still known when the trigger is named again.
 func (q *Queries) DisableInstanceTriggers(ctx context.Context, arg DisableInstanceTriggersParams) error {
 	_, err := q.db.ExecContext(ctx, disableInstanceTriggers, arg.Now, arg.ProviderTriggerSeq, arg.CallbackSeq)
 	return err
@@ -39,6 +40,26 @@ type EnableInstanceTriggerParams struct {
 
 func (q *Queries) EnableInstanceTrigger(ctx context.Context, arg EnableInstanceTriggerParams) (int64, error) {
 	result, err := q.db.ExecContext(ctx, enableInstanceTrigger, arg.Now, arg.InstanceSeq, arg.ProviderTriggerSeq)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const enablePausedInstanceTrigger = `-- name: EnablePausedInstanceTrigger :execrows
+UPDATE instance_trigger SET enabled = 1, unregister_at = NULL, consecutive_failures = 0, error_code = NULL, error_message = NULL, updated_at = ?1
+WHERE instance_seq = ?2 AND provider_trigger_seq = ?3 AND status = 'paused' AND coalesce(error_code, 'unregistration_failed') = 'unregistration_failed'
+`
+
+type EnablePausedInstanceTriggerParams struct {
+	Now                int64
+	InstanceSeq        int64
+	ProviderTriggerSeq int64
+}
+
+// What somebody paused stays so. The error can only be that its webhook could not be taken back.
+func (q *Queries) EnablePausedInstanceTrigger(ctx context.Context, arg EnablePausedInstanceTriggerParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, enablePausedInstanceTrigger, arg.Now, arg.InstanceSeq, arg.ProviderTriggerSeq)
 	if err != nil {
 		return 0, err
 	}
@@ -122,46 +143,55 @@ func (q *Queries) InstanceByPair(ctx context.Context, arg InstanceByPairParams) 
 }
 
 const instanceTriggers = `-- name: InstanceTriggers :many
-SELECT seq, id, instance_seq, provider_trigger_seq, enabled, status, baseline, revision, state, next_poll_at, last_polled_at, consecutive_failures, error_code, error_message, created_at, updated_at, next_poll_fixed, last_received_at, last_lag_ms, last_duration_ms, last_items, registered_url, registered_revision, registration, unregister_at FROM instance_trigger
+SELECT id, instance_seq, provider_trigger_seq, status, next_poll_at, last_polled_at, consecutive_failures, error_code, error_message,
+  last_received_at, last_lag_ms, last_duration_ms, last_items, registered_url
+FROM instance_trigger
 WHERE enabled = 1 AND instance_seq IN (SELECT value FROM json_each(CAST(?1 AS TEXT)))
 ORDER BY seq
 `
 
-func (q *Queries) InstanceTriggers(ctx context.Context, seqs string) ([]InstanceTrigger, error) {
+type InstanceTriggersRow struct {
+	ID                  string
+	InstanceSeq         int64
+	ProviderTriggerSeq  int64
+	Status              string
+	NextPollAt          *int64
+	LastPolledAt        *int64
+	ConsecutiveFailures int64
+	ErrorCode           *string
+	ErrorMessage        *string
+	LastReceivedAt      *int64
+	LastLagMs           *int64
+	LastDurationMs      *int64
+	LastItems           *int64
+	RegisteredURL       *string
+}
+
+// Without their states and registrations, which may be large.
+func (q *Queries) InstanceTriggers(ctx context.Context, seqs string) ([]InstanceTriggersRow, error) {
 	rows, err := q.db.QueryContext(ctx, instanceTriggers, seqs)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []InstanceTrigger
+	var items []InstanceTriggersRow
 	for rows.Next() {
-		var i InstanceTrigger
+		var i InstanceTriggersRow
 		if err := rows.Scan(
-			&i.Seq,
 			&i.ID,
 			&i.InstanceSeq,
 			&i.ProviderTriggerSeq,
-			&i.Enabled,
 			&i.Status,
-			&i.Baseline,
-			&i.Revision,
-			&i.State,
 			&i.NextPollAt,
 			&i.LastPolledAt,
 			&i.ConsecutiveFailures,
 			&i.ErrorCode,
 			&i.ErrorMessage,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-			&i.NextPollFixed,
 			&i.LastReceivedAt,
 			&i.LastLagMs,
 			&i.LastDurationMs,
 			&i.LastItems,
 			&i.RegisteredURL,
-			&i.RegisteredRevision,
-			&i.Registration,
-			&i.UnregisterAt,
 		); err != nil {
 			return nil, err
 		}
