@@ -226,6 +226,15 @@ func (f *fields) seconds(name string, fl flags) *time.Duration {
 	return new(time.Duration(*n) * time.Second)
 }
 
+// json reads any JSON, also null, as it was written, byte for byte.
+func (f *fields) json(name string) *json.RawMessage {
+	value, ok := f.values[name]
+	if !ok {
+		return nil
+	}
+	return &value
+}
+
 // object reads an object as it was written, byte for byte.
 func (f *fields) object(name string, fl flags) *json.RawMessage {
 	value, ok := f.raw(name, "object", fl)

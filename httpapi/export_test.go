@@ -18,7 +18,14 @@ const MaxBufferedEach = maxBufferedEach
 
 // NewWithBodyTime is New with another time for the body of a webhook.
 func NewWithBodyTime(eng *engine.Engine, o Options, d time.Duration) http.Handler {
-	return newHandler(eng, o, d)
+	o.bodyTime = d
+	return New(eng, o)
+}
+
+// PollingFor are options with which an answer waits for a poll at most so long.
+func PollingFor(o Options, wait time.Duration) Options {
+	o.pollWait = wait
+	return o
 }
 
 // Routes are the methods and paths of the API's table.

@@ -38,10 +38,13 @@ func newEnv(t *testing.T, functions ...engine.Function) *env {
 }
 
 // serve is the API of an engine.
-func serve(t *testing.T, eng *engine.Engine) *env {
+func serve(t *testing.T, eng *engine.Engine) *env { return serveWaiting(t, eng, 0) }
+
+// serveWaiting is the API of an engine that waits for a poll for so long; 0: as usual.
+func serveWaiting(t *testing.T, eng *engine.Engine, pollWait time.Duration) *env {
 	e := &env{t: t, eng: eng, log: new(bytes.Buffer)}
-	e.server = httptest.NewServer(httpapi.New(e.eng, httpapi.Options{APIKeys: []string{"", rootKey},
-		Logger: slog.New(slog.NewJSONHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}))
+	e.server = httptest.NewServer(httpapi.New(e.eng, httpapi.PollingFor(httpapi.Options{APIKeys: []string{"", rootKey},
+		Logger: slog.New(slog.NewJSONHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, pollWait)))
 	t.Cleanup(e.server.Close)
 	return e
 }
@@ -216,8 +219,8 @@ func (e *env) setup(url string) (s setup) {
 	return s
 }
 
-// run has the engine work until done is closed, or answers once.
-func (e *env) run(done <-chan struct{}) {
+// run has the engine work until done is closed, or answers once, and meanwhile then.
+func (e *env) run(done <-chan struct{}, then ...func()) {
 	e.t.Helper()
 	if err := e.eng.Start(e.t.Context()); err != nil {
 		e.t.Fatal(err)
@@ -226,6 +229,9 @@ func (e *env) run(done <-chan struct{}) {
 	case <-done:
 	case <-time.After(10 * time.Second):
 		e.t.Fatal("nothing was delivered")
+	}
+	for _, do := range then {
+		do()
 	}
 	if err := e.eng.Stop(e.t.Context()); err != nil {
 		e.t.Fatal(err)

@@ -43,6 +43,8 @@ type request struct {
 	params httprouter.Params
 	eng    *engine.Engine
 
+	pollWait time.Duration // for a poll that is asked for
+
 	status int // of a success that is not one; 0: 200
 
 	requestID string
@@ -85,7 +87,7 @@ func (r *request) body() ([]byte, error) {
 // answers, and logs.
 func (a *api) serve(w http.ResponseWriter, hr *http.Request, params httprouter.Params, rt route) {
 	started := time.Now()
-	r := &request{http: hr, writer: w, header: w.Header(), params: params, eng: a.eng, requestID: newRequestID(started)}
+	r := &request{http: hr, writer: w, header: w.Header(), params: params, eng: a.eng, pollWait: a.pollWait, requestID: newRequestID(started)}
 	r.header.Set("X-Request-ID", r.requestID)
 	r.header.Set("metorial-req-id", r.requestID)
 	r.header.Set("Content-Type", "application/json")

@@ -36,6 +36,10 @@ type Options struct {
 	// Logger gets one record for each request: at debug level for a success, at info for an
 	// error of the client, at error for one of ours. nil: silent.
 	Logger *slog.Logger
+
+	// For tests: 0 is the constant.
+	pollWait time.Duration // for a poll that is asked for
+	bodyTime time.Duration // for the body of a webhook to arrive
 }
 
 // api is what every handler shares.
@@ -48,6 +52,7 @@ type api struct {
 	receiving chan struct{} // one for each webhook that is worked on
 	buffers   *buffers      // for the bodies of webhooks
 	bodyTime  time.Duration // for one of them to arrive
+	pollWait  time.Duration
 }
 
 const defaultMaxRequests = 1024
@@ -56,12 +61,9 @@ const defaultMaxRequests = 1024
 // delivered once it runs. The engine stays the caller's to stop and to close, after the
 // server that uses the handler.
 func New(eng *engine.Engine, o Options) http.Handler {
-	return newHandler(eng, o, webhookBodyTime)
-}
-
-func newHandler(eng *engine.Engine, o Options, bodyTime time.Duration) http.Handler {
 	limit := cmp.Or(o.MaxRequests, defaultMaxRequests)
-	a := &api{eng: eng, log: o.Logger, busy: make(chan struct{}, limit), receiving: make(chan struct{}, limit), buffers: newBuffers(), bodyTime: bodyTime}
+	a := &api{eng: eng, log: o.Logger, busy: make(chan struct{}, limit), receiving: make(chan struct{}, limit), buffers: newBuffers(),
+		bodyTime: cmp.Or(o.bodyTime, webhookBodyTime), pollWait: cmp.Or(o.pollWait, pollWait)}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}

@@ -94,6 +94,7 @@ func TestOpenAPI_AnswersAreAsDocumented(t *testing.T) {
 		refusals(w.env, d, o, ids)
 	}
 	conflicts(d)
+	pollsInTrouble(d)
 	outages(d, ids)
 	for _, o := range d.operations() {
 		for status := range o.Responses.Map() {

@@ -88,6 +88,10 @@ type instanceTriggerBody struct {
 	Status              string       `json:"status"`
 	ConsecutiveFailures int          `json:"consecutive_failures"`
 	LastError           *failureBody `json:"last_error"`
+	LagMS               *int64       `json:"lag_ms"`
+	LastDurationMS      *int64       `json:"last_duration_ms"`
+	LastItems           *int         `json:"last_items"`
+	LastReceivedAt      timestamp    `json:"last_received_at"`
 	ProviderTrigger     triggerBody  `json:"provider_trigger"`
 }
 
@@ -95,11 +99,11 @@ type instanceTriggerBody struct {
 // webhook means only of one that has a webhook.
 func presentInstanceTrigger(t engine.InstanceTrigger) instanceTriggerBody {
 	body := instanceTriggerBody{Object: "callback.instance.trigger", ID: t.ID, Source: t.Trigger.Source, Status: t.Status, ConsecutiveFailures: t.ConsecutiveFailures,
-		LastError: presentFailure(t.LastError), ProviderTrigger: presentTrigger(t.Trigger)}
+		LastError: presentFailure(t.LastError), LastDurationMS: milliseconds(t.LastDuration), LastItems: t.LastItems, ProviderTrigger: presentTrigger(t.Trigger)}
 	if t.Trigger.Source == "webhook" {
-		body.WebhookURL, body.IsWebhookRegistered = orNull(t.WebhookURL), new(t.Registered)
+		body.WebhookURL, body.IsWebhookRegistered, body.LastReceivedAt = orNull(t.WebhookURL), new(t.Registered), timestamp(t.LastReceivedAt)
 		return body
 	}
-	body.PollIntervalSeconds, body.NextPollAt, body.LastPolledAt = new(seconds(t.PollInterval)), timestamp(t.NextPollAt), timestamp(t.LastPolledAt)
+	body.PollIntervalSeconds, body.NextPollAt, body.LastPolledAt, body.LagMS = new(seconds(t.PollInterval)), timestamp(t.NextPollAt), timestamp(t.LastPolledAt), milliseconds(t.Lag)
 	return body
 }

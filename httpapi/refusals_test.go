@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/callbackd/callbackd/engine"
 	"github.com/callbackd/callbackd/httpapi"
@@ -110,7 +111,7 @@ func refusals(e *env, d *document, o operation, ids map[string]string) {
 	if o.RequestBody != nil {
 		d.try(e, http.StatusBadRequest, o.method, target, `[]`)
 		d.try(e, http.StatusBadRequest, o.method, target, `{}`, "Content-Type", "text/plain")
-		d.try(e, http.StatusBadRequest, o.method, target, `{"name":1,"description":1,"metadata":1,"value":1,"type":1,"provider_config_id":1}`)
+		d.try(e, http.StatusBadRequest, o.method, target, `{"status":1,"name":1,"description":1,"metadata":1,"value":1,"type":1,"provider_config_id":1}`)
 		d.try(e, http.StatusRequestEntityTooLarge, o.method, target, `{"name":"`+strings.Repeat("a", 1<<20)+`"}`)
 	}
 	if len(o.Parameters) > 0 {
@@ -168,6 +169,39 @@ func answersInTrouble(d *document) {
 		e.t.Fatal(err)
 	}
 	d.try(running, http.StatusOK, "GET", "/health/ready", "", "Authorization", "")
+}
+
+// pollsInTrouble compares the answers about triggers that cannot be polled now, or not soon.
+func pollsInTrouble(d *document) {
+	release := make(chan struct{})
+	p := engine.Provider{Key: "slow", Triggers: []engine.Trigger{
+		{Key: "polled", Poll: func(context.Context, engine.PollRequest) (engine.PollResult, error) {
+			<-release
+			return engine.PollResult{}, nil
+		}},
+		{Key: "received", Handle: func(context.Context, engine.WebhookRequest) (engine.WebhookResult, error) {
+			return engine.WebhookResult{}, nil
+		}}}}
+	eng, err := engine.Open(d.t.Context(), engine.Options{Path: filepath.Join(d.t.TempDir(), "test.db"), NoSync: true, Providers: []engine.Provider{p}})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { _ = eng.Close() })
+	d.t.Cleanup(func() { close(release) })
+	e := serveWaiting(d.t, eng, 300*time.Millisecond)
+	deployment := e.id("POST", "/provider-deployments", `{"provider_id":"slow"}`)
+	config := e.id("POST", "/provider-configs", `{"provider_id":"slow","value":{}}`)
+	callback := e.id("POST", "/callbacks", `{"provider_deployment_id":"`+deployment+`","name":"a"}`)
+	instance := "/callbacks/" + callback + "/instances/" + e.id("POST", "/callbacks/"+callback+"/instances", `{"provider_config_id":"`+config+`"}`)
+	d.try(e, http.StatusServiceUnavailable, "POST", instance+"/triggers/polled/poll", "")
+	if err := eng.Start(d.t.Context()); err != nil {
+		d.t.Fatal(err)
+	}
+	d.try(e, http.StatusAccepted, "POST", instance+"/triggers/polled/poll", "")
+	d.try(e, http.StatusBadRequest, "POST", instance+"/triggers/received/poll", "")
+	d.try(e, http.StatusBadRequest, "PATCH", instance+"/triggers/polled", `{"status":"failing"}`)
+	d.try(e, http.StatusOK, "PATCH", instance+"/triggers/polled", `{"status":"paused"}`)
+	d.try(e, http.StatusConflict, "POST", instance+"/triggers/polled/poll", "")
 }
 
 // conflicts compares the answers about providers of which the engine has more than one, or

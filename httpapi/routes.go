@@ -41,6 +41,9 @@ var routes = []route{
 	{http.MethodPost, "/callbacks/:callback_id/instances", write, change((*engine.Engine).AttachInstance, newInstance, presentInstance)},
 	{http.MethodGet, "/callbacks/:callback_id/instances/:callback_instance_id", read, oneOf((*engine.Engine).Instance, presentInstance)},
 	{http.MethodDelete, "/callbacks/:callback_id/instances/:callback_instance_id", write, oneOf((*engine.Engine).DetachInstance, presentInstance)},
+	{http.MethodGet, "/callbacks/:callback_id/instances/:callback_instance_id/triggers/:trigger_id", read, getInstanceTrigger},
+	{http.MethodPatch, "/callbacks/:callback_id/instances/:callback_instance_id/triggers/:trigger_id", write, patchInstanceTrigger},
+	{http.MethodPost, "/callbacks/:callback_id/instances/:callback_instance_id/triggers/:trigger_id/poll", write, pollInstanceTrigger},
 
 	{http.MethodGet, "/callbacks/:callback_id/events", read, listOf((*engine.Engine).ListEvents, eventFilter, presentEvent)},
 	{http.MethodPost, "/callbacks/:callback_id/events", write, change((*engine.Engine).PublishEvent, newEvent, presentEvent)},

@@ -53,7 +53,7 @@ var (
 	urlRE     = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
 	secretRE  = regexp.MustCompile(`whsec_[A-Za-z0-9+/=]{40,}`)
 	signRE    = regexp.MustCompile(`v1,[A-Za-z0-9+/=]{44}|v1=[0-9a-f]{64}`)
-	elapsedRE = regexp.MustCompile(`("duration_ms": |"completed_at": "2026-01-10T14:45:)[0-9.]+`)
+	elapsedRE = regexp.MustCompile(`(duration_ms": |"completed_at": "2026-01-10T14:45:)[0-9.]+`)
 	versionRE = regexp.MustCompile(`callbackd/[0-9.]+`)
 )
 
@@ -189,8 +189,15 @@ func (w *walker) walk() (ids map[string]string) {
 	w.call("", "GET", "/callbacks/:callback_id/instances", "", "", callback)
 	w.call("callback_instance", "GET", "/callbacks/:callback_id/instances/:callback_instance_id", "", "", callback, instance)
 
+	const watched = "/callbacks/:callback_id/instances/:callback_instance_id/triggers/:trigger_id"
+	w.call("callback_instance_trigger", "GET", watched, "", "", callback, instance, trigger)
+	w.call("callback_instance_trigger_paused", "PATCH", watched, "", `{"status":"paused","state":{"since":12345678901234567890.10}}`, callback, instance, "contact.created")
+	w.call("callback_instance_trigger", "PATCH", watched, "", `{"status":"active","state":null}`, callback, instance, trigger)
+
 	// What happens then.
-	w.run(called)
+	w.run(called, func() {
+		w.call("callback_instance_trigger_polled", "POST", watched+"/poll", "", "", callback, instance, trigger)
+	})
 	polled := w.call("list_callback_event", "GET", "/callbacks/:callback_id/events", "?callback_instance_id="+instance, "", callback)
 	if got := polled.at("items").([]any)[0].(map[string]any)["output"].(map[string]any)["balance"].(json.Number); got != "12345678901234567890.10" {
 		w.t.Errorf("the number became %s", got)
@@ -217,7 +224,7 @@ func (w *walker) walk() (ids map[string]string) {
 			w.t.Errorf("DELETE %s answered with status %q", pattern, o.str("status"))
 		}
 	}
-	return map[string]string{"callback_id": callback, "callback_instance_id": instance, "callback_event_id": event, "callback_notification_id": notification,
+	return map[string]string{"callback_id": callback, "callback_instance_id": instance, "callback_event_id": event, "callback_notification_id": notification, "trigger_id": trigger,
 		"destination_id": destination, "provider_id": "crm", "provider_version_id": version, "provider_specification_id": specification, "provider_trigger_id": trigger,
 		"provider_auth_method_id": "token", "provider_deployment_id": deployment, "provider_config_id": config, "provider_auth_config_id": authConfig}
 }
