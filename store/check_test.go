@@ -142,8 +142,9 @@ func TestCheck(t *testing.T) {
 			{"UPDATE instance_trigger SET registered_revision = 1 WHERE seq = 1", "registered_url is null"},
 			{"UPDATE instance_trigger SET registration = x'00' WHERE seq = 1", "registration there"}},
 		"a webhook is to be taken back": {
-			{"UPDATE instance_trigger SET unregister_at = 5, next_poll_at = NULL WHERE seq = 1", "unregister_at is 5, registered_url null"},
+			{"UPDATE instance_trigger SET unregister_at = 5, next_poll_at = NULL, status = 'paused' WHERE seq = 1", "unregister_at is 5, registered_url null"},
 			{"UPDATE instance_trigger SET unregister_at = 5, registered_url = 'https://hooks.test', registered_revision = 0 WHERE seq = 1", "registered_url https://hooks.test, next_poll_at 1"}},
+		"a trigger that is enabled": {{"UPDATE instance_trigger SET next_poll_at = NULL WHERE seq = 1", "status is active, next_poll_at null"}},
 		"events are stored in the order": {
 			{"UPDATE event SET created_at = created_at - 1 WHERE seq = 5", "comes after cte_"},
 			{"UPDATE event SET id = 'cte_0' WHERE seq = 5", "event cte_0 of"}},
