@@ -77,6 +77,11 @@ func (s *simulation) unsettled(calmAt time.Duration) string {
 		if slices.ContainsFunc(i.Triggers, func(t engine.InstanceTrigger) bool { return t.Status == "paused" }) {
 			s.changeConfig(source)
 		}
+		for _, t := range i.Triggers {
+			if i.Status == "attached" && t.Status == "paused" && t.LastError == nil {
+				s.steer(source)
+			}
+		}
 		return "not all of " + source.name + " is polled"
 	}
 	for _, c := range s.callbacks {

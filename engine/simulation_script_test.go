@@ -200,8 +200,10 @@ func (s *simulation) step() {
 		s.restart()
 	case x < 84:
 		s.detachAndAttach()
-	case x < 86:
+	case x < 85:
 		s.changeConfig(pick(s.rnd, s.sources))
+	case x < 88:
+		s.steer(pick(s.rnd, s.sources))
 	case x < 90:
 		s.reviveDestination()
 	case x < 91:
@@ -317,6 +319,37 @@ func (s *simulation) changeConfig(source *simSource) {
 	s.mu.Unlock()
 	_, err := s.p.e.UpdateConfig(s.ctx, source.configID, engine.UpdateConfig{Value: json.RawMessage(fmt.Sprintf(`{"name":%q,"turn":%d}`, name, s.rnd.IntN(1000)))})
 	s.must(err)
+}
+
+// steer has a trigger polled now, or pauses or resumes it.
+func (s *simulation) steer(source *simSource) {
+	if source.callback.archived.last() != no {
+		return
+	}
+	if s.rnd.IntN(2) == 0 {
+		s.tell("%s is to be polled now", source.name)
+		impatient, cancel := context.WithTimeout(s.ctx, between(s.rnd, time.Millisecond, time.Second))
+		defer cancel()
+		_, err := s.p.e.PollNow(impatient, source.callback.id, source.instance, source.trigger)
+		if code := engine.CodeOf(err); err != nil && code != engine.CodeConflict && code != engine.CodeUnavailable && impatient.Err() == nil {
+			s.must(err)
+		}
+		return
+	}
+	t, err := s.p.e.InstanceTrigger(s.ctx, source.callback.id, source.instance, source.trigger)
+	s.must(err)
+	status := "paused"
+	if t.NextPollAt.IsZero() {
+		status = "active"
+	}
+	s.mu.Lock()
+	s.note("%s is to be %s", source.name, status)
+	s.disturb(func(other *simSource) bool { return other == source })
+	s.mu.Unlock()
+	_, err = s.p.e.UpdateInstanceTrigger(s.ctx, source.callback.id, source.instance, source.trigger, engine.UpdateInstanceTrigger{Status: &status})
+	if engine.CodeOf(err) != engine.CodeConflict { // it is detached
+		s.must(err)
+	}
 }
 
 // reviveDestination revives those that answered 410.
