@@ -98,15 +98,21 @@ func TestUpdateInstanceTrigger_Pause(t *testing.T) {
 		f.inOrder()
 	})
 
-	// Only somebody's own pause is remembered of a trigger that the callback no longer names.
+	// Only somebody's own pause is remembered of a trigger that the callback no longer names, although
+	// the error is replaced, and forgotten, when its webhook is taken back.
 	t.Run("ByAnErrorEndsWhenTheTriggerIsNamedAgain", func(t *testing.T) {
 		t.Parallel()
 		f := setup(t)
+		must(f.RecordRegistration(ctx, f.target("made"), store.Registration{At: day, URL: "https://here.test/1", NextAt: store.Never}))(t)
 		check(t, f.RecordPollFailure(ctx, f.target("made"), store.PollFailure{At: day, Failure: store.Failure{Code: "permanent", Message: "no"}}))
 		equal(t, "status", f.trigger("made").Status, "paused")
 		for _, names := range [][]store.TriggerChoice{{{Trigger: "gone"}}, {{Trigger: "made"}}} {
 			must(f.UpdateCallback(ctx, day, f.callback.ID, store.CallbackSets{Triggers: &names}, func(*store.CallbackSettings) {}))(t)
 			f.inOrder()
+			for _, seq := range must(f.DueUnregistrations(ctx, day, 10))(t) {
+				check(t, f.PostponeUnregistration(ctx, day, seq, day, store.Failure{Code: store.UnregistrationFailed, Message: "no"}))
+				check(t, f.RecordUnregistration(ctx, day, seq))
+			}
 		}
 		equal(t, "status", f.trigger("made").Status, "active")
 	})
