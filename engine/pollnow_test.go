@@ -178,20 +178,6 @@ func TestPollNow(t *testing.T) {
 		})
 	})
 
-	t.Run("TenAtOnceMakeAtMostTwoPolls", func(t *testing.T) {
-		t.Parallel()
-		watch(t, engine.Options{}, func(t *testing.T, w watched) {
-			for _, a := range w.later(10) {
-				if got := <-a; got.err != nil {
-					t.Error(got.err)
-				}
-			}
-			if n := len(w.seen()); n > 3 {
-				t.Errorf("%d polls", n-1)
-			}
-		})
-	})
-
 	t.Run("PollsWhatBacksOff", func(t *testing.T) {
 		t.Parallel()
 		watch(t, engine.Options{}, func(t *testing.T, w watched) {

@@ -100,7 +100,7 @@ func TestRecordWebhook(t *testing.T) {
 		equal(t, "the second", []any{out.Events, len(out.Deliveries)}, []any{1, 1})
 		equal(t, "events", len(f.events()), 3)
 		tr := f.trigger("hook")
-		equal(t, "trigger", []any{tr.LastReceivedAt, tr.LastDuration, tr.LastItems, tr.Status}, []any{day, 20 * time.Millisecond, 2, "active"})
+		equal(t, "trigger", []any{tr.LastReceivedAt, *tr.LastDuration, *tr.LastItems, tr.Status}, []any{day, 20 * time.Millisecond, 2, "active"})
 	})
 	t.Run("TakesAStateOnlyIfItWasMadeFromTheLast", func(t *testing.T) {
 		f := f.fresh(t)
@@ -134,7 +134,7 @@ func TestRecordWebhook(t *testing.T) {
 		for i := range 2 {
 			check(t, f.RecordWebhookFailure(t.Context(), target, day, time.Second, "no"))
 			tr := f.trigger("hook")
-			equal(t, "failed", []any{tr.Status, tr.ConsecutiveFailures, *tr.LastError, tr.LastItems}, []any{"failing", i + 1, store.Failure{Code: store.WebhookFailed, Message: "no"}, 0})
+			equal(t, "failed", []any{tr.Status, tr.ConsecutiveFailures, *tr.LastError, *tr.LastItems}, []any{"failing", i + 1, store.Failure{Code: store.WebhookFailed, Message: "no"}, 0})
 		}
 		f.receive(target, "")
 		tr := f.trigger("hook")
