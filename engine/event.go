@@ -90,10 +90,7 @@ func (e *Engine) PublishEvents(ctx context.Context, callbackID string, n NewEven
 }
 
 func (e *Engine) publish(ctx context.Context, callbackID string, events ...NewEvent) ([]Event, error) {
-	rows := make([]store.NewEvent, len(events))
-	for i, n := range events {
-		rows[i] = store.NewEvent{Type: n.Type, SourceID: n.SourceID, Input: nullable(n.Input), Output: compact(n.Output)}
-	}
+	rows := rowsOf(events)
 	stored := make([]Event, len(events))
 	var err error
 	e.clock.plan(func() {
@@ -112,6 +109,14 @@ func (e *Engine) publish(ctx context.Context, callbackID string, events ...NewEv
 		return nil, wrap(err)
 	}
 	return stored, nil
+}
+
+func rowsOf(events []NewEvent) []store.NewEvent {
+	rows := make([]store.NewEvent, len(events))
+	for i, n := range events {
+		rows[i] = store.NewEvent{Type: n.Type, SourceID: n.SourceID, Input: nullable(n.Input), Output: compact(n.Output)}
+	}
+	return rows
 }
 
 // ListEvents lists a callback's events.

@@ -75,25 +75,30 @@ type Published struct {
 // that wants it, in one transaction: all or none. A source id that is there already stores
 // nothing.
 func (s *Store) Publish(ctx context.Context, now time.Time, callbackID string, events ...NewEvent) (out []Published, err error) {
-	err = s.add(ctx, func(tx *tx) error {
-		out = make([]Published, 0, len(events))
-		r, err := tx.routing(callbackID)
-		if err != nil {
-			return err
-		}
-		if !r.active {
-			return &ConflictError{Message: "callback " + callbackID + " is archived and takes no events"}
-		}
-		for _, n := range events {
-			p, err := tx.publish(ms(now), callbackID, r, n)
-			if err != nil {
-				return err
-			}
-			out = append(out, p)
-		}
-		return nil
+	err = s.add(ctx, func(tx *tx) (err error) {
+		out, err = tx.publishAll(now, callbackID, events)
+		return err
 	})
 	return out, err
+}
+
+func (tx *tx) publishAll(now time.Time, callbackID string, events []NewEvent) ([]Published, error) {
+	r, err := tx.routing(callbackID)
+	if err != nil {
+		return nil, err
+	}
+	if !r.active {
+		return nil, &ConflictError{Message: "callback " + callbackID + " is archived and takes no events"}
+	}
+	out := make([]Published, 0, len(events))
+	for _, n := range events {
+		p, err := tx.publish(ms(now), callbackID, r, n)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 func (tx *tx) publish(now int64, callbackID string, r *routing, n NewEvent) (Published, error) {

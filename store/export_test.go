@@ -191,3 +191,6 @@ func (s *Store) ListWhile(ctx context.Context, p Page, between func()) (List[Eve
 		return loadEvents(ctx, s.read, seqs)
 	})
 }
+
+// LimitHosts bounds the transactions of hosts, which have 5 s otherwise.
+func (s *Store) LimitHosts(d time.Duration) { s.writer.hostTime = d }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,8 @@ type writer struct {
 	routings map[string]*routing // by callback id; see routing.go
 	rows     *rows               // that wait for the end of the batch, or of a piece that wants to see them
 	newest   newest              // that is committed
+	access   *hostAccess         // of conn; nil: no host has worked on it
+	hostTime time.Duration
 }
 
 // newest is where the rows to come go on from. It is what the file says after every commit and
@@ -56,10 +59,13 @@ type newest struct {
 // piece is one unit of work, all or nothing.
 type piece struct {
 	run   func(*tx) error
-	blind bool         // it looks at no row that another piece of its batch may have added
-	state atomic.Int32 // waiting, then begun or abandoned
-	err   error
-	done  chan struct{}
+	blind bool // it looks at no row that another piece of its batch may have added
+	// culprit is set when it runs: it has failed and taken the transaction with it, so its batch
+	// starts again without it.
+	culprit bool
+	state   atomic.Int32 // waiting, then begun or abandoned
+	err     error
+	done    chan struct{}
 }
 
 const (
@@ -81,7 +87,7 @@ type tx struct {
 
 func newWriter(s *Store, pool *sql.DB) *writer {
 	pool.SetMaxOpenConns(1)
-	return &writer{s: s, pool: pool, work: make(chan *piece, maxBatch), done: make(chan struct{}), rows: newRows(), health: health{log: s.log}}
+	return &writer{s: s, pool: pool, work: make(chan *piece, maxBatch), done: make(chan struct{}), rows: newRows(), hostTime: hostTime, health: health{log: s.log}}
 }
 
 // start connects and runs the loop; stop waits for it.
@@ -144,7 +150,7 @@ func (w *writer) disconnect() {
 		_ = w.conn.Raw(func(any) error { return driver.ErrBadConn })
 		_ = w.conn.Close()
 	}
-	w.prepared, w.q, w.conn, w.rows = nil, nil, nil, newRows()
+	w.prepared, w.q, w.conn, w.access, w.rows = nil, nil, nil, nil, newRows()
 }
 
 func (w *writer) exec(text string) error {
@@ -250,8 +256,18 @@ func (w *writer) runBatch(batch []*piece) {
 	w.health.begun.Store(&now)
 	defer w.health.begun.Store(nil)
 	err := w.tryBatch(ready, false)
-	if err != nil && len(ready) > 1 && !errors.Is(err, ErrUnavailable) {
-		err = w.tryBatch(ready, true)
+	for savepoints := false; err != nil && !errors.Is(err, ErrUnavailable); err = w.tryBatch(ready, savepoints) {
+		if i := slices.IndexFunc(ready, func(p *piece) bool { return p.culprit }); i >= 0 {
+			close(ready[i].done)
+			if ready = slices.Delete(ready, i, i+1); len(ready) == 0 {
+				w.health.written(nil) // it is no fault of the store's
+				return
+			}
+		} else if savepoints || len(ready) == 1 {
+			break
+		} else {
+			savepoints = true
+		}
 	}
 	if err == nil { // it is on the disk, but is that where somebody finds it?
 		if err = w.health.look(); err != nil {
@@ -281,17 +297,23 @@ func (w *writer) tryBatch(batch []*piece, savepoints bool) error {
 	t := &tx{ctx: context.Background(), q: w.q, conn: w.conn, w: w, newest: w.newest}
 	for _, p := range batch {
 		p.err = nil
+		if savepoints {
+			if err := w.exec("SAVEPOINT piece"); err != nil {
+				return w.broken("savepoint", err)
+			}
+		}
+		before := t.newest
+		p.err = w.runPiece(t, p)
+		if p.culprit {
+			return w.renew(p.err)
+		}
 		if !savepoints {
-			if p.err = w.runPiece(t, p); p.err != nil {
+			if p.err != nil {
 				return w.rollback(p.err)
 			}
 			continue
 		}
-		if err := w.exec("SAVEPOINT piece"); err != nil {
-			return w.broken("savepoint", err)
-		}
-		before := t.newest
-		if p.err = w.runPiece(t, p); p.err == nil {
+		if p.err == nil {
 			p.err = w.runPiece(t, &piece{run: (*tx).flush, blind: true})
 		}
 		if p.err != nil {
@@ -351,14 +373,18 @@ func (w *writer) rollback(err error) error {
 // anew, because nobody knows what state it is in; but not to other files than before. If that
 // fails, the next batch tries again.
 func (w *writer) broken(doing string, err error) error {
-	err = fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, err)
+	return w.renew(fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, err))
+}
+
+// renew makes the connection anew because of err, which it returns unless that fails.
+func (w *writer) renew(err error) error {
 	if gone := w.health.look(); gone != nil {
 		clear(w.routings) // which may name kinds of events that were rolled back
 		return gone
 	}
 	w.disconnect()
 	if failed := w.connect(); failed != nil {
-		err = fmt.Errorf("%w (and connecting again: %w)", err, failed)
+		err = fmt.Errorf("%w: %w (and connecting again: %w)", ErrUnavailable, err, failed)
 	}
 	return err
 }
