@@ -1,0 +1,36 @@
+package provider_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/callbackd/callbackd/engine"
+	"github.com/callbackd/callbackd/engine/enginetest"
+	"github.com/callbackd/callbackd/examples/provider"
+	"github.com/callbackd/callbackd/examples/provider/desk"
+)
+
+func TestProvider(t *testing.T) {
+	t.Parallel()
+	var d desk.Desk
+	token := &engine.Auth{Method: "token", Value: json.RawMessage(`{"token": "` + desk.Token + `"}`)}
+	enginetest.TestProvider(t, provider.New(), enginetest.Case{
+		Trigger: "ticket.opened",
+		Config:  `{"url": "$SOURCE", "queue": "support"}`,
+		Auth:    token,
+		Source:  &d,
+		Next:    func() { d.Open("The printer is on fire") },
+	}, enginetest.Case{
+		Trigger: "ticket.closed",
+		Config:  `{"url": "$SOURCE"}`,
+		Auth:    token,
+		Source:  &d,
+		Request: func(url string, registration json.RawMessage) *http.Request {
+			var hook struct{ Secret string }
+			_ = json.Unmarshal(registration, &hook) // a wrong one makes a wrong request
+			return d.Message(url, hook.Secret, 1, time.Now())
+		},
+	})
+}
