@@ -23,7 +23,7 @@ func checkValidate(r *trial) {
 		return
 	}
 	validate := func(value string) []engine.FieldError {
-		wrong, _ := call(r, r.ctx, fmt.Sprintf("Validate(%.200s)", value), patience, func(context.Context) ([]engine.FieldError, error) {
+		wrong, _ := call(r, r.ctx, fmt.Sprintf("Validate(%.200s)", value), deadline, func(context.Context) ([]engine.FieldError, error) {
 			return r.suite.provider.Validate(json.RawMessage(value)), nil
 		})
 		for _, f := range wrong {
@@ -239,7 +239,7 @@ func checkCancel(r *trial) {
 			began := time.Now()
 			_ = work(ctx, what+" "+kind)
 			cancel()
-			if took := time.Since(began); took > patience {
+			if took := time.Since(began); took > r.suite.patience {
 				r.fail("%s %s takes %s more", what, kind, took.Round(time.Second))
 			}
 		}

@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	patience = 3 * time.Second  // for what should happen at once
-	deadline = 30 * time.Second // for what may take a while
+	defaultPatience = 3 * time.Second  // for what should happen at once
+	deadline        = 30 * time.Second // for what may take a while
 )
 
 // suite tests one provider.
@@ -30,6 +30,7 @@ type suite struct {
 	cases    []Case
 	engine   *engine.Engine // knows the provider's schemas
 	label    string         // of goroutines that the provider has started
+	patience time.Duration  // for what should happen at once
 }
 
 var labels atomic.Int64
@@ -66,7 +67,7 @@ var rules = []rule{
 
 // run yields each rule with what is wrong; nothing: it holds.
 func (s *suite) run(ctx context.Context, dir string) iter.Seq2[string, []string] {
-	s.label = fmt.Sprint(labels.Add(1))
+	s.label, s.patience = fmt.Sprint(labels.Add(1)), cmp.Or(s.patience, defaultPatience)
 	return func(yield func(string, []string) bool) {
 		problems := s.declare(ctx, dir)
 		if !yield("DeclaresItself", problems) || len(problems) > 0 {
@@ -201,7 +202,7 @@ func (s *suite) close() []string {
 		if left == "" {
 			return nil
 		}
-		if time.Since(began) > patience {
+		if time.Since(began) > s.patience {
 			return []string{"goroutines of the provider run on after Close:\n" + left}
 		}
 		<-time.After(10 * time.Millisecond)
