@@ -14,6 +14,7 @@ func (s *simulation) publish(n int) { s.planPublish(n)() }
 func (s *simulation) planPublish(n int) func() {
 	c := pick(s.rnd, s.callbacks)
 	s.mu.Lock()
+	together := c.labels%3 == 0 // with rows of the host's
 	var events []engine.NewEvent
 	var of []*simPublished
 	for range n {
@@ -35,7 +36,7 @@ func (s *simulation) planPublish(n int) func() {
 			c.published[e.label] = e
 		}
 		of = append(of, e)
-		events = append(events, engine.NewEvent{Type: e.typ, SourceID: e.sourceID, Output: json.RawMessage(fmt.Sprintf(`{"label":%q}`, e.label))})
+		events = append(events, engine.NewEvent{Type: e.typ, SourceID: e.sourceID, Output: json.RawMessage(fmt.Sprintf(`{"label":%q,"row":%t}`, e.label, together))})
 	}
 	for _, e := range of {
 		e.tried = append(e.tried, s.now())
@@ -45,7 +46,13 @@ func (s *simulation) planPublish(n int) func() {
 	}
 	s.mu.Unlock()
 	return func() {
-		stored, err := s.p.e.PublishEvents(s.ctx, c.id, engine.NewEvents{Events: events})
+		var stored []engine.Event
+		var err error
+		if together {
+			stored, err = s.publishRows(c.id, events)
+		} else {
+			stored, err = s.p.e.PublishEvents(s.ctx, c.id, engine.NewEvents{Events: events})
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		labels := make([]string, len(of))
@@ -78,4 +85,23 @@ func (s *simulation) planPublish(n int) func() {
 			}
 		}
 	}
+}
+
+// publishRows publishes events together with a row of the host's for each.
+func (s *simulation) publishRows(callbackID string, events []engine.NewEvent) (stored []engine.Event, err error) {
+	err = s.p.e.Transact(s.ctx, func(tx *engine.Tx) error {
+		if _, err := tx.ExecContext(s.ctx, "CREATE TABLE IF NOT EXISTS app_row (event TEXT PRIMARY KEY) STRICT"); err != nil {
+			return err
+		}
+		if stored, err = tx.Publish(callbackID, events...); err != nil {
+			return err
+		}
+		for _, e := range stored {
+			if _, err := tx.ExecContext(s.ctx, "INSERT OR IGNORE INTO app_row (event) VALUES (?)", e.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return stored, err
 }

@@ -114,7 +114,7 @@ func (h *HostTx) lose(err error) {
 }
 
 func (h *HostTx) late() {
-	h.lose(fmt.Errorf("the transaction was given up because it took longer than %s: nobody else can write meanwhile", h.tx.w.hostTime))
+	h.lose(fmt.Errorf("the transaction was given up because it took longer than %s, during which nobody else can write (does it wait for something, or call methods of the engine that write?)", h.tx.w.hostTime))
 }
 
 // statement runs one statement with a context that is done when the given one or the transaction
