@@ -149,7 +149,11 @@ func checkForged(r *trial) {
 func checkOdd(r *trial) {
 	genuine := r.genuine()
 	for _, body := range []string{"", "{}", "null", "[]", "{", "\xff\x00", `{"type": {}, "id": []}`, strings.Repeat("[", 10_000), strings.Repeat("x", 1<<20)} {
-		for _, method := range []string{http.MethodPost, http.MethodGet, http.MethodHead, http.MethodOptions, "PROPFIND", ""} {
+		methods := []string{http.MethodPost, http.MethodGet, http.MethodHead, http.MethodOptions, "PROPFIND", ""}
+		if len(body) > 1000 { // it takes a while
+			methods = methods[:1]
+		}
+		for _, method := range methods {
 			for what, header := range map[string]http.Header{"no header": nil, "an empty header": {"Content-Type": {""}, "Content-Encoding": {}, "X-Signature": nil},
 				"garbled headers": garbled(genuine.Header)} {
 				req := genuine

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,7 +76,7 @@ func newShop() *shop {
 		}, {
 			Key: "hook",
 			Handle: func(_ context.Context, req engine.WebhookRequest) (r engine.WebhookResult, err error) {
-				if req.Header.Get("Sum") != fmt.Sprintf("secret%q", req.Body) || len(req.Body) == 0 {
+				if req.Header.Get("Sum") != sum(req.Body) || len(req.Body) == 0 {
 					return r, engine.Refuse(401, errors.New("not signed"))
 				}
 				r.Inputs = []json.RawMessage{fmt.Appendf(nil, `{"type": "x", "source_id": %q}`, req.Body)}
@@ -96,11 +97,16 @@ func newShop() *shop {
 			hooks++
 			body := fmt.Sprint("hook", hooks)
 			req, _ := http.NewRequest("POST", url, strings.NewReader(body))
-			req.Header.Set("Sum", fmt.Sprintf("secret%q", body))
+			req.Header.Set("Sum", sum([]byte(body)))
 			return req
 		}},
 	}
 	return s
+}
+
+// sum is the shop's signature.
+func sum(body []byte) string {
+	return fmt.Sprintf("%x", sha256.Sum256(append([]byte("secret"), body...)))
 }
 
 func orNull(state json.RawMessage) json.RawMessage {
