@@ -214,7 +214,7 @@ func TestTransactKeepsToTheHostsTables(t *testing.T) {
 func TestTransactFailsAlone(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	f.LimitHosts(200 * time.Millisecond)
+	f.LimitHosts(time.Second)
 	f.run(ordersTable)
 	f.run("INSERT INTO app_orders (name) VALUES ('taken')")
 	hold, held := make(chan struct{}), make(chan struct{})

@@ -229,7 +229,7 @@ func TestAProviderThatBreaksARuleFails(t *testing.T) {
 				}
 				return r, err
 			}
-		}), "WorkEndsWithItsContext", "takes 2s more"},
+		}), "WorkEndsWithItsContext", "s more"},
 		"EveryFailureIsPermanent": {fails(engine.Permanent), "TroubleAtTheSourceIsClassified", "must not be engine.Permanent"},
 		"RetryAfterIsLost":        {fails(func(err error) error { return errors.New(err.Error()) }), "TroubleAtTheSourceIsClassified", "must be engine.RetryAfter"},
 		"FailuresAreSwallowed":    {fails(func(error) error { return nil }), "TroubleAtTheSourceIsClassified", "must be an error"},
