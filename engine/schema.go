@@ -50,6 +50,13 @@ func compileSchema(text json.RawMessage) (*schema, error) {
 	return &schema{compiled}, nil
 }
 
+// CheckSchema tells whether a JSON Schema can be that of a config or an auth config: for providers
+// that do not write theirs themselves. The error says what is wrong with it.
+func CheckSchema(schema json.RawMessage) error {
+	_, err := compileSchema(schema)
+	return err
+}
+
 // check returns every offending field of a value, with path in front of each.
 func (s *schema) check(value json.RawMessage, path ...string) []FieldError {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(value))

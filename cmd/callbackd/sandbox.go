@@ -16,6 +16,7 @@ import (
 )
 
 type sandboxCommand struct {
+	slateFlags
 	Addr string `env:"CALLBACKD_SANDBOX_ADDR" default:"127.0.0.1:0" help:"Address of the API; port 0 takes a free one."`
 	DB   string `name:"db" env:"CALLBACKD_SANDBOX_DB" help:"Keep the database in this file. Default: a temporary one, removed at the end." type:"path"`
 }
@@ -37,7 +38,11 @@ func (s sandboxCommand) Run(ctx context.Context, c console) (err error) {
 	}
 	defer receiver.close()
 	log := screen.logger()
-	eng, err := engine.Open(ctx, engine.Options{Path: path, Providers: builtin(), AllowPrivateNetworks: true, Logger: log})
+	integrations, err := s.connect(ctx, log)
+	if err != nil {
+		return err
+	}
+	eng, err := engine.Open(ctx, engine.Options{Path: path, Providers: append(builtin(), integrations...), AllowPrivateNetworks: true, Logger: log})
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ const (
 type serveCommand struct {
 	databaseFlags
 	logFlags
+	slateFlags
 	Addr                 string   `default:"127.0.0.1:8420" help:"Address to listen on; port 0 takes a free one."`
 	PublicURL            *url.URL `name:"public-url" help:"URL under which the world reaches this daemon, if not by --addr: the URLs of webhooks begin with it."`
 	APIKey               string   `name:"api-key" help:"A key that is accepted besides the stored ones. Without it, and with no key stored, one is made and printed."`
@@ -105,7 +106,11 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 	if s.PublicURL != nil {
 		base = s.PublicURL.String()
 	}
-	eng, err := engine.Open(ctx, engine.Options{Path: s.DB, Key: key, NoSync: s.NoSync, Providers: builtin(), AllowPrivateNetworks: s.AllowPrivateNetworks,
+	integrations, err := s.connect(ctx, log)
+	if err != nil {
+		return err
+	}
+	eng, err := engine.Open(ctx, engine.Options{Path: s.DB, Key: key, NoSync: s.NoSync, Providers: append(builtin(), integrations...), AllowPrivateNetworks: s.AllowPrivateNetworks,
 		PublicURL: base, Retention: retention, Logger: log})
 	if err != nil {
 		return err

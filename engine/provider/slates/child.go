@@ -1,0 +1,328 @@
+package slates
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+)
+
+// child is a process that answers batches, one at a time. It leads a process group of its
+// own, so that what it starts ends with it.
+type child struct {
+	cmd    *exec.Cmd
+	log    *slog.Logger
+	stdin  *os.File
+	stdout *os.File
+	stderr *os.File
+
+	lines  chan line     // a document on standard output that is not read yet
+	done   chan struct{} // closed when the process has ended and its output is read
+	retire *time.Timer   // ends it when it has had nothing to do for a while
+
+	mu       sync.Mutex
+	lastSaid string // the last line of standard error
+}
+
+// line is a document on standard output, or why there is none.
+type line struct {
+	text []byte
+	err  error
+}
+
+// errEndedIdle is of a child that had ended before it was given a batch.
+var errEndedIdle = errors.New("the integration's process had ended")
+
+// startChild starts a process. It is told nothing of this program's own settings.
+func startChild(words []string, log *slog.Logger) (*child, error) {
+	c := &child{lines: make(chan line, 1), done: make(chan struct{})}
+	var files []*os.File
+	pipe := func() (r, w *os.File, err error) {
+		if r, w, err = os.Pipe(); err == nil {
+			files = append(files, r, w)
+		}
+		return r, w, err
+	}
+	fail := func(err error) (*child, error) {
+		for _, f := range files {
+			f.Close()
+		}
+		return nil, err
+	}
+	c.cmd = exec.Command(words[0], words[1:]...)
+	var err error
+	var in, out, errs *os.File // the child's ends
+	if in, c.stdin, err = pipe(); err != nil {
+		return fail(err)
+	}
+	if c.stdout, out, err = pipe(); err != nil {
+		return fail(err)
+	}
+	if c.stderr, errs, err = pipe(); err != nil {
+		return fail(err)
+	}
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = in, out, errs
+	c.cmd.Env = environment(os.Environ())
+	ownGroup(c.cmd)
+	started := make(chan error)
+	exited := make(chan error, 1)
+	go func() { // until the process has ended
+		// Where the kernel ends a child with its parent, the parent is a thread.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := c.cmd.Start()
+		started <- err
+		if err == nil {
+			exited <- c.cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		return fail(err)
+	}
+	for _, f := range []*os.File{in, out, errs} {
+		f.Close()
+	}
+	c.log = log.With("pid", c.cmd.Process.Pid)
+	c.log.Debug("the integration's process has started")
+	go c.follow(exited)
+	return c, nil
+}
+
+// environment is ours, without what is meant for callbackd alone, such as its encryption key.
+func environment(all []string) (kept []string) {
+	for _, variable := range all {
+		if !strings.HasPrefix(variable, "CALLBACKD_") {
+			kept = append(kept, variable)
+		}
+	}
+	return kept
+}
+
+// follow reads what the child says until it has ended.
+func (c *child) follow(exited <-chan error) {
+	var reading sync.WaitGroup
+	reading.Go(c.readAnswers)
+	reading.Go(c.readErrors)
+	<-exited         // how, is in its ProcessState
+	killGroup(c.cmd) // what it left behind holds its output open
+	// One that left the group, too, is not waited for.
+	late := time.AfterFunc(time.Second, func() { c.stdout.Close(); c.stderr.Close() })
+	reading.Wait()
+	late.Stop()
+	for _, f := range []*os.File{c.stdin, c.stdout, c.stderr} {
+		f.Close()
+	}
+	c.log.Debug("the integration's process has ended", "status", c.cmd.ProcessState.String())
+	close(c.done)
+}
+
+// exchange writes a batch with some ids and waits for its answer. After an error, the child is
+// of no use.
+func (c *child) exchange(ctx context.Context, batch []byte, ids []string) ([]byte, error) {
+	select {
+	case <-c.done:
+		return nil, errEndedIdle
+	default:
+	}
+	written := make(chan error, 1)
+	go func() { // ends with the write, which ends with the child
+		_, err := c.stdin.Write(batch)
+		written <- err
+	}()
+	read := func(l line) (mine bool) {
+		if l.err == nil && foreign(l.text, ids) {
+			c.log.Warn("the integration's process answered what it was not asked, or too late; that is dropped")
+			return false
+		}
+		return true
+	}
+	for {
+		select {
+		case err := <-written:
+			if err != nil {
+				return nil, c.ended(ctx, "read the batch")
+			}
+			written = nil
+		case l := <-c.lines:
+			if read(l) {
+				return l.text, l.err
+			}
+		case <-c.done:
+			select {
+			case l := <-c.lines:
+				if read(l) {
+					return l.text, l.err
+				}
+			default:
+			}
+			return nil, c.ended(ctx, "answered")
+		case <-ctx.Done():
+			return nil, fmt.Errorf("the integration's process gave no answer: %w%s", ctx.Err(), c.said())
+		}
+	}
+}
+
+// ended says how the child ended, once it has.
+func (c *child) ended(ctx context.Context, before string) error {
+	c.stdin.Close() // one that closed its end, but runs on, is told to end
+	select {
+	case <-c.done:
+		return fmt.Errorf("the integration's process ended before it %s: %s%s", before, c.cmd.ProcessState, c.said())
+	case <-time.After(endGrace):
+		return fmt.Errorf("the integration's process does not read its standard input%s", c.said())
+	case <-ctx.Done():
+		return fmt.Errorf("the integration's process does not read its standard input: %w%s", ctx.Err(), c.said())
+	}
+}
+
+// said is the last line of standard error, to be put behind an error.
+func (c *child) said() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lastSaid == "" {
+		return ""
+	}
+	return "; its last words on standard error: " + c.lastSaid
+}
+
+// end has the child end: it is told so by closing its input, and killed with its group
+// after a grace. It returns when it has ended.
+func (c *child) end(grace time.Duration) {
+	c.stdin.Close()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	if grace > 0 {
+		select {
+		case <-c.done:
+			return
+		case <-timer.C:
+		}
+	}
+	killGroup(c.cmd)
+	<-c.done
+}
+
+// readAnswers passes on what is a document on standard output; another line is noise.
+func (c *child) readAnswers() {
+	r := bufio.NewReaderSize(c.stdout, 64<<10)
+	noise := limiter{log: c.log, text: "the integration's process wrote a line to standard output that is no answer"}
+	for {
+		text, err := readLine(r, maxAnswer)
+		if errors.Is(err, errLongLine) {
+			err = fmt.Errorf("the integration's process gave an answer of more than %d MiB", maxAnswer>>20)
+			c.pass(line{err: err})
+			killGroup(c.cmd) // what follows is of no use
+			_, _ = io.Copy(io.Discard, r)
+			return
+		}
+		if isDocument(text) && (err == nil || json.Valid(text)) {
+			if !c.pass(line{text: text}) {
+				noise.say(slog.LevelDebug, text)
+			}
+		} else if len(text) > 0 {
+			noise.say(slog.LevelDebug, text)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// pass keeps a line for whoever waits for it, unless there is one that nobody has read.
+func (c *child) pass(l line) bool {
+	select {
+	case c.lines <- l:
+		return true
+	default:
+		return false
+	}
+}
+
+// isDocument tells an answer from what a library printed.
+func isDocument(text []byte) bool {
+	if len(text) == 0 || text[0] != '{' {
+		return false
+	}
+	var doc struct {
+		Messages json.RawMessage `json:"messages"`
+		Error    json.RawMessage `json:"error"`
+		Version  string          `json:"jsonrpc"`
+	}
+	return json.Unmarshal(text, &doc) == nil && (doc.Messages != nil || doc.Error != nil && doc.Version != "")
+}
+
+// readErrors logs what the child says on standard error: at debug what begins with "debug:".
+func (c *child) readErrors() {
+	r := bufio.NewReaderSize(c.stderr, 4<<10)
+	lines := limiter{log: c.log, text: "the integration says on standard error"}
+	for {
+		text, err := readLine(r, maxNoise)
+		if len(text) > 0 {
+			c.mu.Lock()
+			c.lastSaid = excerpt(string(text[:min(len(text), stderrKept)]))
+			c.mu.Unlock()
+			level := slog.LevelWarn
+			if bytes.HasPrefix(text, []byte("debug:")) {
+				level = slog.LevelDebug
+			}
+			lines.say(level, text)
+		}
+		if errors.Is(err, errLongLine) {
+			continue
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+var errLongLine = errors.New("the line is too long")
+
+// readLine reads a line without its end. Of one over limit bytes, it gives the first ones and
+// errLongLine; what follows is the next line's.
+func readLine(r *bufio.Reader, limit int) ([]byte, error) {
+	var text []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		text = append(text, part...)
+		if len(bytes.TrimRight(text, "\r\n")) > limit {
+			return text[:limit], errLongLine
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return bytes.TrimSpace(text), err
+		}
+	}
+}
+
+// limiter logs some lines a second, and how many there were more.
+type limiter struct {
+	log     *slog.Logger
+	text    string
+	second  time.Time
+	count   int
+	dropped int
+}
+
+func (l *limiter) say(level slog.Level, text []byte) {
+	if now := time.Now(); now.Sub(l.second) > time.Second {
+		if l.dropped > 0 {
+			l.log.Log(context.Background(), level, l.text+", too much to log", "lines", l.dropped)
+		}
+		l.second, l.count, l.dropped = now, 0, 0
+	}
+	if l.count++; l.count > linesPerSecond {
+		l.dropped++
+		return
+	}
+	l.log.Log(context.Background(), level, l.text, "line", excerpt(string(text[:min(len(text), maxNoise)])))
+}

@@ -1,0 +1,224 @@
+package slates
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/callbackd/callbackd/engine"
+)
+
+// transport carries one batch to the integration, with the ids of its requests, and its answer
+// back. It may be called from many goroutines.
+type transport interface {
+	send(ctx context.Context, batch []byte, ids []string) (answer []byte, err error)
+	close() error
+}
+
+// client speaks to one integration.
+type client struct {
+	transport transport
+	timeout   time.Duration // of a batch
+	log       *slog.Logger
+	hubID     string // who we are, in this run
+	last      atomic.Uint64
+
+	// What the integration has shown not to understand.
+	asRequests atomic.Bool // it wants an id on what goes in front of the request
+	oneByOne   atomic.Bool // it answers one request a batch
+}
+
+// setting is what a batch carries in front of its requests.
+type setting struct {
+	config     json.RawMessage // nil: {}
+	authMethod string          // its id; "": nobody signs in
+	authOutput json.RawMessage
+	log        *slog.Logger // nil: the client's
+	secrets    []string     // not to be logged
+}
+
+type request struct {
+	method string
+	params any
+}
+
+func newClient(t transport, timeout time.Duration, log *slog.Logger) *client {
+	return &client{transport: t, timeout: timeout, log: log, hubID: "callbackd-" + rand.Text()}
+}
+
+// call makes one request, and reads its result into result.
+func (c *client) call(ctx context.Context, s setting, method string, params, result any) error {
+	outcomes, err := c.calls(ctx, s, []request{{method, params}})
+	if err == nil {
+		err = outcomes[0].read(result)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", method, classified(err))
+	}
+	return nil
+}
+
+// read decodes a result. null, and one that is missing, leave result as it is.
+func (o outcome) read(result any) error {
+	if o.err != nil || len(o.result) == 0 {
+		return o.err
+	}
+	if err := json.Unmarshal(o.result, result); err != nil {
+		return fmt.Errorf("%w: the result is not what the protocol says: %w", errBadAnswer, err)
+	}
+	return nil
+}
+
+// calls makes requests in one batch. The error is of the batch as a whole.
+func (c *client) calls(ctx context.Context, s setting, requests []request) ([]outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	messages, ids := c.compose(s, requests)
+	text, err := encode(batch{messages})
+	if err != nil {
+		return nil, fmt.Errorf("write the batch: %w", err)
+	}
+	body, err := c.transport.send(ctx, text, ids)
+	if err != nil {
+		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+			err = fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+		return nil, err
+	}
+	outcomes, err := readAnswer(body, ids)
+	for i, o := range outcomes {
+		c.trace(ctx, s, requests[i].method, o.result)
+	}
+	return outcomes, err
+}
+
+// compose is a batch: the whole state, and the requests, with their ids.
+func (c *client) compose(s setting, requests []request) (messages []message, ids []string) {
+	state := []request{
+		{"slates/hello", map[string]any{"protocol": protocolVersion}},
+		{"slates/participant.set", map[string]any{"participants": []any{map[string]string{"type": "hub", "id": c.hubID, "name": "callbackd"}}}},
+		{"slates/config.set", map[string]any{"config": orEmpty(s.config)}},
+	}
+	if s.authMethod != "" {
+		state = append(state, request{"slates/auth.set", map[string]any{"authenticationMethodId": s.authMethod, "output": orEmpty(s.authOutput)}})
+	}
+	state = append(state, request{"slates/session.start", map[string]any{"sessionId": c.hubID, "state": map[string]any{}}})
+	for _, r := range state {
+		m := message{Version: "2.0", Method: r.method, Params: r.params}
+		if c.asRequests.Load() {
+			m.ID = c.newID()
+		}
+		messages = append(messages, m)
+	}
+	for _, r := range requests {
+		m := message{Version: "2.0", ID: c.newID(), Method: r.method, Params: r.params}
+		messages, ids = append(messages, m), append(ids, m.ID)
+	}
+	return messages, ids
+}
+
+// newID is unique in this run, so that an answer that comes too late is no other's.
+func (c *client) newID() string { return strconv.FormatUint(c.last.Add(1), 10) }
+
+func orEmpty(value json.RawMessage) json.RawMessage {
+	if len(value) == 0 {
+		return json.RawMessage("{}")
+	}
+	return value
+}
+
+// orNull is a state that there may not be yet.
+func orNull(value json.RawMessage) json.RawMessage {
+	if len(value) == 0 {
+		return json.RawMessage("null")
+	}
+	return value
+}
+
+// encode writes JSON on one line, without escapes that only HTML needs.
+func encode(v any) ([]byte, error) {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return []byte(b.String()), err // with its newline
+}
+
+// trace logs, at debug, the requests that the integration says it made.
+func (c *client) trace(ctx context.Context, s setting, method string, result json.RawMessage) {
+	log := s.log
+	if log == nil {
+		log = c.log
+	}
+	if !log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	var traced struct {
+		RequestTraces json.RawMessage `json:"requestTraces"`
+	}
+	if json.Unmarshal(result, &traced) != nil || len(traced.RequestTraces) == 0 || string(traced.RequestTraces) == "null" {
+		return
+	}
+	pairs := make([]string, 0, 2*len(s.secrets))
+	for _, secret := range s.secrets {
+		pairs = append(pairs, secret, "[secret]")
+	}
+	text := strings.NewReplacer(pairs...).Replace(string(traced.RequestTraces))
+	log.DebugContext(ctx, "requests of the integration", "method", method, "requests", text[:min(len(text), maxTrace)])
+}
+
+const maxTrace = 8 << 10 // bytes of traces in a log record
+
+// settingOf is what a source's functions are given, as a batch carries it.
+func settingOf(s engine.Source, methods map[string]string) (setting, error) {
+	set := setting{config: s.Config, log: s.Log}
+	if s.Auth == nil {
+		return set, nil
+	}
+	id, ok := methods[s.Auth.Method]
+	if !ok {
+		return set, fmt.Errorf("the integration no longer has the auth method %s: make an auth config of one that it has", s.Auth.Method)
+	}
+	p, err := readPrepared(s.Auth.Prepared)
+	if err != nil {
+		return set, err
+	}
+	set.authMethod, set.authOutput = id, p.Output
+	set.secrets = secretsOf(s.Auth.Value, s.Auth.Prepared)
+	return set, nil
+}
+
+// secretsOf are the texts of some JSON values, as JSON has them.
+func secretsOf(values ...json.RawMessage) (secrets []string) {
+	var collect func(v any)
+	collect = func(v any) {
+		switch v := v.(type) {
+		case string:
+			if text, err := encode(v); err == nil && len(v) >= 6 { // what is shorter is in many texts by chance
+				secrets = append(secrets, string(text[1:len(text)-2]))
+			}
+		case []any:
+			for _, e := range v {
+				collect(e)
+			}
+		case map[string]any:
+			for _, e := range v {
+				collect(e)
+			}
+		}
+	}
+	for _, text := range values {
+		var v any
+		if len(text) > 0 && json.Unmarshal(text, &v) == nil {
+			collect(v)
+		}
+	}
+	return secrets
+}
