@@ -26,12 +26,19 @@ type child struct {
 	stdout *os.File
 	stderr *os.File
 
-	lines  chan line     // a document on standard output that is not read yet
 	done   chan struct{} // closed when the process has ended and its output is read
 	retire *time.Timer   // ends it when it has had nothing to do for a while
 
 	mu       sync.Mutex
-	lastSaid string // the last line of standard error
+	waiting  *waiter // nil: nobody waits for an answer
+	used     bool    // it has answered before
+	lastSaid string  // the last line of standard error
+}
+
+// waiter waits for the answer to a batch with some ids.
+type waiter struct {
+	ids    []string
+	answer chan line
 }
 
 // line is a document on standard output, or why there is none.
@@ -40,12 +47,12 @@ type line struct {
 	err  error
 }
 
-// errEndedIdle is of a child that had ended before it was given a batch.
+// errEndedIdle is of a child that ended because it had nothing to do.
 var errEndedIdle = errors.New("the integration's process had ended")
 
 // startChild starts a process. It is told nothing of this program's own settings.
 func startChild(words []string, log *slog.Logger) (*child, error) {
-	c := &child{lines: make(chan line, 1), done: make(chan struct{})}
+	c := &child{done: make(chan struct{})}
 	var files []*os.File
 	pipe := func() (r, w *os.File, err error) {
 		if r, w, err = os.Pipe(); err == nil {
@@ -129,9 +136,16 @@ func (c *child) follow(exited <-chan error) {
 // exchange writes a batch with some ids and waits for its answer. After an error, the child is
 // of no use.
 func (c *child) exchange(ctx context.Context, batch []byte, ids []string) ([]byte, error) {
+	w := &waiter{ids: ids, answer: make(chan line, 1)}
+	c.mu.Lock()
+	c.waiting = w
+	used := c.used
+	c.mu.Unlock()
 	select {
 	case <-c.done:
-		return nil, errEndedIdle
+		if used {
+			return nil, errEndedIdle
+		}
 	default:
 	}
 	written := make(chan error, 1)
@@ -139,13 +153,6 @@ func (c *child) exchange(ctx context.Context, batch []byte, ids []string) ([]byt
 		_, err := c.stdin.Write(batch)
 		written <- err
 	}()
-	read := func(l line) (mine bool) {
-		if l.err == nil && foreign(l.text, ids) {
-			c.log.Warn("the integration's process answered what it was not asked, or too late; that is dropped")
-			return false
-		}
-		return true
-	}
 	for {
 		select {
 		case err := <-written:
@@ -153,16 +160,12 @@ func (c *child) exchange(ctx context.Context, batch []byte, ids []string) ([]byt
 				return nil, c.ended(ctx, "read the batch")
 			}
 			written = nil
-		case l := <-c.lines:
-			if read(l) {
-				return l.text, l.err
-			}
+		case l := <-w.answer:
+			return l.text, l.err
 		case <-c.done:
 			select {
-			case l := <-c.lines:
-				if read(l) {
-					return l.text, l.err
-				}
+			case l := <-w.answer:
+				return l.text, l.err
 			default:
 			}
 			return nil, c.ended(ctx, "answered")
@@ -172,11 +175,32 @@ func (c *child) exchange(ctx context.Context, batch []byte, ids []string) ([]byt
 	}
 }
 
+// give passes a line to whoever waits for it.
+func (c *child) give(l line) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.waiting
+	switch {
+	case w != nil && (l.err != nil || !foreign(l.text, w.ids)):
+		c.waiting = nil
+		c.used = true
+		w.answer <- l
+	case l.err == nil:
+		c.log.Warn("the integration's process answered what it was not asked, or too late; that is dropped")
+	}
+}
+
 // ended says how the child ended, once it has.
 func (c *child) ended(ctx context.Context, before string) error {
 	c.stdin.Close() // one that closed its end, but runs on, is told to end
 	select {
 	case <-c.done:
+		c.mu.Lock()
+		used := c.used
+		c.mu.Unlock()
+		if used && c.cmd.ProcessState.Success() {
+			return errEndedIdle // in good order, so it did not see the batch
+		}
 		return fmt.Errorf("the integration's process ended before it %s: %s%s", before, c.cmd.ProcessState, c.said())
 	case <-time.After(endGrace):
 		return fmt.Errorf("the integration's process does not read its standard input%s", c.said())
@@ -220,31 +244,19 @@ func (c *child) readAnswers() {
 		text, err := readLine(r, maxAnswer)
 		if errors.Is(err, errLongLine) {
 			err = fmt.Errorf("the integration's process gave an answer of more than %d MiB", maxAnswer>>20)
-			c.pass(line{err: err})
+			c.give(line{err: err})
 			killGroup(c.cmd) // what follows is of no use
 			_, _ = io.Copy(io.Discard, r)
 			return
 		}
 		if isDocument(text) && (err == nil || json.Valid(text)) {
-			if !c.pass(line{text: text}) {
-				noise.say(slog.LevelDebug, text)
-			}
+			c.give(line{text: text})
 		} else if len(text) > 0 {
 			noise.say(slog.LevelDebug, text)
 		}
 		if err != nil {
 			return
 		}
-	}
-}
-
-// pass keeps a line for whoever waits for it, unless there is one that nobody has read.
-func (c *child) pass(l line) bool {
-	select {
-	case c.lines <- l:
-		return true
-	default:
-		return false
 	}
 }
 

@@ -62,7 +62,7 @@ func (p *pool) send(ctx context.Context, batch []byte, ids []string) ([]byte, er
 	}
 	defer func() { <-p.slots }()
 	for {
-		c, fresh, err := p.take()
+		c, err := p.take()
 		if err != nil {
 			return nil, err
 		}
@@ -73,8 +73,8 @@ func (p *pool) send(ctx context.Context, batch []byte, ids []string) ([]byte, er
 		}
 		// What it may still say is no answer to the next batch.
 		c.end(0)
-		if !fresh && errors.Is(err, errEndedIdle) {
-			continue // it ended while it had nothing to do
+		if errors.Is(err, errEndedIdle) {
+			continue
 		}
 		if ctx.Err() == nil {
 			p.failed(err)
@@ -84,25 +84,25 @@ func (p *pool) send(ctx context.Context, batch []byte, ids []string) ([]byte, er
 }
 
 // take gives an idle child, or a fresh one.
-func (p *pool) take() (c *child, fresh bool, err error) {
+func (p *pool) take() (c *child, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, false, errClosed
+		return nil, errClosed
 	}
 	if n := len(p.idle); n > 0 {
 		c = p.idle[n-1]
 		p.idle = p.idle[:n-1]
 		c.retire.Stop()
-		return c, false, nil
+		return c, nil
 	}
 	if wait := time.Until(p.notUntil); wait > 0 {
-		return nil, false, engine.RetryAfter(wait, fmt.Errorf("the integration's process is not started again for %s, after %d failures in a row: %w", wait.Round(time.Second), p.failures, p.problem))
+		return nil, engine.RetryAfter(wait, fmt.Errorf("the integration's process is not started again for %s, after %d failures in a row: %w", wait.Round(time.Second), p.failures, p.problem))
 	}
 	if c, err = startChild(p.words, p.log); err != nil {
 		err = fmt.Errorf("the integration's process cannot be started: %w", err)
 		p.pause(err)
-		return nil, false, err
+		return nil, err
 	}
 	p.all[c] = true
 	p.ended.Go(func() {
@@ -111,7 +111,7 @@ func (p *pool) take() (c *child, fresh bool, err error) {
 		delete(p.all, c)
 		p.mu.Unlock()
 	})
-	return c, true, nil
+	return c, nil
 }
 
 func (p *pool) release(c *child) {
