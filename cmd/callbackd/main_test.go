@@ -310,6 +310,9 @@ func TestBadFlagsAreExplained(t *testing.T) {
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--retention", "30d", "--db", filepath.Join(t.TempDir(), "x.db")}, "above zero such as 36h"},
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--public-url", "https://hooks.test/?a=b", "--db", filepath.Join(t.TempDir(), "x.db")}, "must not hold a query"},
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--public-url", "https://user:pass@hooks.test", "--db", filepath.Join(t.TempDir(), "x.db")}, "must not hold a user or password"},
+		{[]string{"serve", "--addr", "127.0.0.1:0", "--slate", "https://host/secret", "--db", filepath.Join(t.TempDir(), "x.db")}, "NAME=URL"},
+		{[]string{"serve", "--addr", "127.0.0.1:0", "--slate", "x=exec:/nowhere/at/all", "--db", filepath.Join(t.TempDir(), "x.db")}, "integration x: "},
+		{[]string{"serve", "--addr", "127.0.0.1:0", "--min-poll-interval", "1ms", "--db", filepath.Join(t.TempDir(), "x.db")}, "at least 1s"},
 		{[]string{"keys", "create", "--scope", "admin", "--db", filepath.Join(t.TempDir(), "x.db")}, "must be one of"},
 	} {
 		var out, errs bytes.Buffer

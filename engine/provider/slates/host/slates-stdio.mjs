@@ -2,7 +2,6 @@
 // Serves a Slates integration over standard input and output: one batch {"messages": [...]} a
 // line, answered by one line. Needs nothing but Node 20 or later, or Bun. README.md says how to use it.
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
@@ -69,12 +68,13 @@ function runsTypeScript(folder) {
 
 const usesTSX = () => [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some(arg => arg.includes('tsx'));
 
-// findTSX is the tsx of the workspace, which lets Node run TypeScript.
+// findTSX is the module of the workspace's tsx that lets Node run TypeScript.
 function findTSX(folder) {
-  for (const from of [join(folder, 'x.js'), import.meta.filename ?? join(process.cwd(), 'x.js')]) {
-    try {
-      return createRequire(from).resolve('tsx/esm/api');
-    } catch {}
+  for (let dir = folder; ; dir = dirname(dir)) {
+    const tsx = join(dir, 'node_modules', 'tsx');
+    const entry = strings(readJSON(join(tsx, 'package.json'))?.exports?.['./esm/api'])[0];
+    if (entry) return join(tsx, entry);
+    if (dir === dirname(dir)) return undefined;
   }
 }
 
