@@ -32,6 +32,7 @@ type child struct {
 	mu       sync.Mutex
 	waiting  *waiter // nil: nobody waits for an answer
 	used     bool    // it has answered before
+	reaped   bool    // it has ended, and its process group may be another's
 	lastSaid string  // the last line of standard error
 }
 
@@ -120,8 +121,11 @@ func (c *child) follow(exited <-chan error) {
 	var reading sync.WaitGroup
 	reading.Go(c.readAnswers)
 	reading.Go(c.readErrors)
-	<-exited         // how, is in its ProcessState
-	killGroup(c.cmd) // what it left behind holds its output open
+	<-exited // how, is in its ProcessState
+	c.kill() // what it left behind holds its output open
+	c.mu.Lock()
+	c.reaped = true
+	c.mu.Unlock()
 	// One that left the group, too, is not waited for.
 	late := time.AfterFunc(time.Second, func() { c.stdout.Close(); c.stderr.Close() })
 	reading.Wait()
@@ -232,8 +236,17 @@ func (c *child) end(grace time.Duration) {
 		case <-timer.C:
 		}
 	}
-	killGroup(c.cmd)
+	c.kill()
 	<-c.done
+}
+
+// kill ends the child, and what it started, unless that has been done.
+func (c *child) kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.reaped {
+		killGroup(c.cmd)
+	}
 }
 
 // readAnswers passes on what is a document on standard output; another line is noise.
@@ -245,7 +258,7 @@ func (c *child) readAnswers() {
 		if errors.Is(err, errLongLine) {
 			err = fmt.Errorf("the integration's process gave an answer of more than %d MiB", maxAnswer>>20)
 			c.give(line{err: err})
-			killGroup(c.cmd) // what follows is of no use
+			c.kill() // what follows is of no use
 			_, _ = io.Copy(io.Discard, r)
 			return
 		}

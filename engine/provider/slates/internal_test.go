@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/callbackd/callbackd/engine"
 )
 
 func TestSplitWords(t *testing.T) {
@@ -72,6 +74,26 @@ func TestEnvironmentKeepsOurOwn(t *testing.T) {
 	t.Parallel()
 	if got := environment([]string{"PATH=/bin", "CALLBACKD_API_KEY=x", "XCALLBACKD_=1"}); !slices.Equal(got, []string{"PATH=/bin", "XCALLBACKD_=1"}) {
 		t.Errorf("kept %q", got)
+	}
+}
+
+// What is remembered of mappings is bounded, and given once.
+func TestMemoIsBounded(t *testing.T) {
+	t.Parallel()
+	m := newMemo()
+	output := make(json.RawMessage, memoBytes/4)
+	for i := range 5 {
+		m.put(memoKey{byte(i)}, engine.Mapped{SourceID: "x", Output: output}, nil)
+	}
+	for i := range 5 {
+		for try := range 2 {
+			if _, ok := m.take(memoKey{byte(i)}); ok != (i < 4 && try == 0) {
+				t.Errorf("item %d, time %d: %t", i, try, ok)
+			}
+		}
+	}
+	if m.bytes != 0 || len(m.items) != 0 {
+		t.Errorf("%d bytes in %d items are left", m.bytes, len(m.items))
 	}
 }
 

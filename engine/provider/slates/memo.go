@@ -12,6 +12,7 @@ import (
 const (
 	memoLife  = 5 * time.Minute // a poll and its mapping take less
 	memoItems = 20_000
+	memoBytes = 64 << 20 // of outputs
 )
 
 // memo keeps what inputs were mapped to, in batches, until the engine asks for each. What is not
@@ -19,6 +20,7 @@ const (
 type memo struct {
 	mu    sync.Mutex
 	items map[memoKey]memoItem
+	bytes int // of their outputs
 }
 
 type memoKey [sha256.Size]byte
@@ -44,8 +46,10 @@ func memoKeyOf(action string, s setting, input json.RawMessage) memoKey {
 func (m *memo) put(key memoKey, mapped engine.Mapped, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.items) < memoItems {
+	m.drop(key)
+	if len(m.items) < memoItems && m.bytes+len(mapped.Output) <= memoBytes {
 		m.items[key] = memoItem{mapped, err, time.Now()}
+		m.bytes += len(mapped.Output)
 	}
 }
 
@@ -54,8 +58,14 @@ func (m *memo) take(key memoKey) (item memoItem, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	item, ok = m.items[key]
-	delete(m.items, key)
+	m.drop(key)
 	return item, ok
+}
+
+// drop forgets an item, if there is one. m.mu is held.
+func (m *memo) drop(key memoKey) {
+	m.bytes -= len(m.items[key].mapped.Output)
+	delete(m.items, key)
 }
 
 // forget drops what nobody asked for.
@@ -64,7 +74,7 @@ func (m *memo) forget() {
 	defer m.mu.Unlock()
 	for key, item := range m.items {
 		if time.Since(item.at) > memoLife {
-			delete(m.items, key)
+			m.drop(key)
 		}
 	}
 }
