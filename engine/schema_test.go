@@ -53,3 +53,21 @@ func TestPollSeesDefaults(t *testing.T) {
 	must(e.UpdateAuthConfig(ctx, auth.ID, engine.UpdateConfig{Value: json.RawMessage(`{"token": "a"}`)}))(t)
 	wait(seen{`{"page":50,"url":"new"}`, `{"scheme":"Bearer","token":"a"}`})
 }
+
+// A provider that did not write its schemas itself can tell beforehand which the engine takes.
+func TestCheckSchema(t *testing.T) {
+	t.Parallel()
+	for schema, ok := range map[string]bool{
+		`{"type":"object"}`: true, `true`: true, `{"type":"string","format":"unheard-of"}`: true,
+		``: false, `{`: false, `{"type":"thing"}`: false, `{"pattern":"(?!x)"}`: false, `{"$ref":"https://elsewhere.example/x"}`: false,
+	} {
+		p := engine.Provider{Key: "p", ConfigSchema: json.RawMessage(schema), Triggers: []engine.Trigger{{Key: "t", Poll: func(context.Context, engine.PollRequest) (engine.PollResult, error) { return engine.PollResult{}, nil }}}}
+		eng, err := engine.Open(t.Context(), engine.Options{Path: t.TempDir() + "/x.db", Providers: []engine.Provider{p}})
+		if err == nil {
+			_ = eng.Close()
+		}
+		if checked := engine.CheckSchema(json.RawMessage(schema)); (checked == nil) != ok || (err == nil) != ok {
+			t.Errorf("%s: %v, and the engine says %v; want one that is taken: %t", schema, checked, err, ok)
+		}
+	}
+}

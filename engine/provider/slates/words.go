@@ -49,7 +49,7 @@ func splitWords(command string) ([]string, error) {
 		words = append(words, word.String())
 	}
 	if len(words) == 0 || words[0] == "" {
-		return nil, errors.New("there is no command after exec:")
+		return nil, errors.New("exec: has no command behind it")
 	}
 	return words, nil
 }
