@@ -15,7 +15,7 @@ const usage = `usage: slates-stdio.mjs [--export NAME] [--handler FILE[#EXPORT]]
                does not find by itself how the integration is given messages
   --check      say what was found and what the integration is called, and end`;
 
-const maxProbe = 5000; // ms for a candidate to say what the integration is called
+const maxProbe = 2000; // ms for a candidate to say what the integration is called
 
 // Standard output is for answers alone: what an integration prints goes to standard error.
 const write = process.stdout.write.bind(process.stdout);
@@ -42,20 +42,21 @@ function readJSON(file) {
 function strings(entry) {
   if (typeof entry === 'string') return [entry];
   if (!isObject(entry)) return [];
-  const first = ['bun', 'import', 'module', 'default'];
+  const first = [...(process.versions.bun ? ['bun'] : []), 'node', 'import', 'module', 'default'];
   const rest = Object.keys(entry).filter(key => !first.includes(key) && !['types', 'require'].includes(key));
   return [...first, ...rest].flatMap(key => strings(entry[key]));
 }
 
-// entryOf is the file that a folder's package is imported by.
-function entryOf(folder) {
+// entryOf is the file that a folder's package is imported by. The source of an integration is what
+// somebody reads and changes, so it comes first where it can be run; of a library, what its exports say does,
+// because the integration imports that, too.
+function entryOf(folder, isLibrary = false) {
   const pkg = readJSON(join(folder, 'package.json')) ?? {};
   const exported = isObject(pkg.exports) && '.' in pkg.exports ? pkg.exports['.'] : pkg.exports;
   const built = [...strings(exported), pkg.module, pkg.main, 'dist/index.mjs', 'dist/index.js', 'index.mjs', 'index.js'];
   const sources = [pkg.source, 'src/index.ts', 'src/index.mts', 'src/index.tsx', 'src/index.js', 'index.ts'];
   const isSource = file => /\.[mc]?tsx?$/.test(file);
-  // The source is what somebody reads and changes, so it comes first where it can be run.
-  const order = [...sources, ...built, ...sources].filter(file => typeof file === 'string' && !file.endsWith('.d.ts'));
+  const order = (isLibrary ? [...built, ...sources] : [...sources, ...built]).filter(file => typeof file === 'string' && !file.endsWith('.d.ts'));
   const there = order.filter(file => existsSync(join(folder, file)) && statSync(join(folder, file)).isFile());
   const file = there.find(f => !isSource(f) || runsTypeScript(folder)) ?? there[0];
   if (!file) throw new Error(`${folder} has no package.json with an entry, and no src/index.ts, index.js or dist/index.js`);
@@ -78,13 +79,17 @@ function findTSX(folder) {
   }
 }
 
+let hasTSX = Boolean(process.versions.bun) || usesTSX(); // or what is as good
+
 async function load(file) {
-  if (/\.[mc]?tsx?$/.test(file) && !process.versions.bun && !usesTSX()) {
-    const tsx = findTSX(dirname(file));
-    if (tsx) (await import(pathToFileURL(tsx).href)).register();
-    else if (!process.features.typescript && !process.versions.deno)
-      throw new Error(`${file} is TypeScript: run this with bun, or install tsx in the workspace (npm install --save-dev tsx), or build the integration`);
+  // A built file, too, may import packages of the workspace that are TypeScript.
+  const tsx = hasTSX ? undefined : findTSX(dirname(file));
+  if (tsx) {
+    (await import(pathToFileURL(tsx).href)).register();
+    hasTSX = true;
   }
+  if (/\.[mc]?tsx?$/.test(file) && !hasTSX && !process.features.typescript && !process.versions.deno)
+    throw new Error(`${file} is TypeScript: run this with bun, or install tsx in the workspace (npm install --save-dev tsx), or build the integration`);
   return import(pathToFileURL(file).href);
 }
 
@@ -203,7 +208,7 @@ async function* candidates(integration, module, folder) {
   for (const [name, dir] of libraries(folder)) {
     let library;
     try {
-      library = await load(entryOf(dir));
+      library = await load(entryOf(dir, true));
     } catch (error) {
       console.debug(`${name} cannot be imported: ${error.message}`);
       continue;
