@@ -92,6 +92,9 @@ func node(t *testing.T) (path, host string) {
 	if host, err = filepath.Abs("host/slates-stdio.mjs"); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := os.ReadFile(host); err != nil { // so that go test knows that the result depends on it
+		t.Fatal(err)
+	}
 	return path, host
 }
 
