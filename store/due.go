@@ -30,7 +30,7 @@ const (
 type dueTable struct {
 	name, index string
 	keys        []string
-	unless      string // rows of which this is true stay
+	fixed       string // whether a row's due time is of the wall clock
 }
 
 var dueTables = []dueTable{
@@ -142,9 +142,16 @@ func (s *Store) MoveDue(ctx context.Context, m *DueMove, now time.Time, limit in
 			}
 		}
 		if len(seqs) > 0 {
-			text := fmt.Sprintf("UPDATE %s SET %s = %[2]s + ? WHERE seq IN (SELECT value FROM json_each(?)) AND %[2]s IS NOT NULL AND NOT (%s)", t.name, t.column(), t.unless)
+			text := fmt.Sprintf("UPDATE %s SET %s = %[2]s + ? WHERE seq IN (SELECT value FROM json_each(?)) AND %[2]s IS NOT NULL AND NOT (%s)", t.name, t.column(), t.fixed)
 			if _, err := tx.conn.ExecContext(tx.ctx, text, m.By.Milliseconds(), seqsJSON(seqs)); err != nil {
 				return err
+			}
+			if m.By < 0 {
+				// What is planned by the wall clock stays, but it was planned by one that was ahead.
+				text := fmt.Sprintf("UPDATE %s SET %s = ? WHERE seq IN (SELECT value FROM json_each(?)) AND %[2]s > ? AND %[2]s < ? AND (%s)", t.name, t.column(), t.fixed)
+				if _, err := tx.conn.ExecContext(tx.ctx, text, ms(now), seqsJSON(seqs), ms(now), ms(Never)); err != nil {
+					return err
+				}
 			}
 		}
 		next.Moved += len(seqs)

@@ -27,6 +27,31 @@ func TestDueMoveNeitherScansNorSorts(t *testing.T) {
 
 // Whichever way, in batches of whatever size, each row moves once; what is newer than the move,
 // was rewritten since, or was asked for just now, stays.
+// What is planned by the wall clock does not move with it, but is looked at again when it was ahead.
+func TestDueMoveOfWallClockTimes(t *testing.T) {
+	t.Parallel()
+	for _, by := range []time.Duration{time.Hour, -time.Hour} {
+		f := setup(t)
+		ctx, now, planned := t.Context(), day.Add(by), day.Add(30*24*time.Hour)
+		for at, key := range map[time.Time]string{planned: "made", store.Never: "gone"} {
+			check(t, f.Write(ctx, func(tx *store.Tx) error {
+				return tx.Exec(fmt.Sprintf("UPDATE instance_trigger SET next_poll_at = %d, next_poll_fixed = 1 WHERE seq = %d", at.UnixMilli(), f.target(key).Seq))
+			}))
+		}
+		m := must(f.BeginDueMove(ctx, now, by))(t)
+		for done := false; !done; {
+			var err error
+			done, err = f.MoveDue(ctx, m, now, 10, nil)
+			check(t, err)
+		}
+		want := planned
+		if by < 0 {
+			want = now
+		}
+		equal(t, fmt.Sprint("planned, after ", by), []time.Time{f.target("made").DueAt, f.target("gone").DueAt}, []time.Time{want, store.Never})
+	}
+}
+
 func TestDueMove(t *testing.T) {
 	t.Parallel()
 	for _, by := range []time.Duration{time.Hour, -time.Hour} {
