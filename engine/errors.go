@@ -96,7 +96,10 @@ func RetryAfter(d time.Duration, err error) error {
 }
 
 // permanentError ends retries until a person acts.
-type permanentError struct{ err error }
+type permanentError struct {
+	err          error
+	unauthorized bool
+}
 
 func (e *permanentError) Error() string { return e.err.Error() }
 func (e *permanentError) Unwrap() error { return e.err }
@@ -106,6 +109,16 @@ func (e *permanentError) Unwrap() error { return e.err }
 // source; from Map it fails the event; from Handle it tells the sender not to try again; from a
 // [Function] it fails the notification.
 func Permanent(err error) error { return &permanentError{err: err} }
+
+// Unauthorized says that what the provider signed in with is not accepted. If that came from an auth
+// method's Prepare, it is prepared anew, and the call made once more, or the input mapped again later;
+// if it is refused again, or there is no Prepare, it is the same as [Permanent].
+func Unauthorized(err error) error { return &permanentError{err: err, unauthorized: true} }
+
+func isUnauthorized(err error) bool {
+	e, ok := errors.AsType[*permanentError](err)
+	return ok && e.unauthorized
+}
 
 // refusedError is a request that is not to be believed.
 type refusedError struct {
@@ -128,7 +141,7 @@ func RefusedStatus(err error) (status int, refused bool) {
 	return 0, false
 }
 
-// IsPermanent tells whether err, or an error it wraps, came from [Permanent].
+// IsPermanent tells whether err, or an error it wraps, came from [Permanent] or [Unauthorized].
 func IsPermanent(err error) bool {
 	_, ok := errors.AsType[*permanentError](err)
 	return ok

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,6 +37,7 @@ type poller struct {
 	queue    []readAhead
 	running  int       // polls
 	more     bool      // more was due than was read
+	again    bool      // a trigger was polled whose source has more
 	mapping  bool      // inputs are being mapped again
 	mapAt    time.Time // when the next input is to be mapped again; zero: none
 }
@@ -263,7 +265,8 @@ func (p *poller) run(loop, work context.Context, t readAhead) {
 	delete(p.polled, t.ID)
 	p.release(t.Seq)
 	p.startNext(loop, work)
-	if p.more && len(p.queue) < p.e.options.MaxPolls {
+	if p.again || p.more && len(p.queue) < p.e.options.MaxPolls {
+		p.again = false
 		p.wake()
 	}
 }
@@ -315,8 +318,10 @@ func (p *poller) poll(ctx context.Context, t readAhead, requested bool) (recorde
 	var found PollResult
 	trigger, source, err := p.e.source(limited, t.PollTarget, now, log)
 	if err == nil {
-		found, err = guard(ctx, log, func() (PollResult, error) {
-			return trigger.Poll(limited, PollRequest{Source: source, State: t.State})
+		found, err = signedIn(limited, p.e, t.PollTarget, &source, func() (PollResult, error) {
+			return guard(ctx, log, func() (PollResult, error) {
+				return trigger.Poll(limited, PollRequest{Source: source, State: t.State})
+			})
 		})
 		if err == nil && found.State != nil && !json.Valid(found.State) { // it would be shown, and given to the next poll
 			err = errors.New("the provider gave a state that is not JSON")
@@ -346,7 +351,11 @@ func (p *poller) poll(ctx context.Context, t readAhead, requested bool) (recorde
 		since := moved - t.moved // by how much the clock was set meanwhile
 		record = store.Poll{At: now.Add(since), RecordedAt: done, NextPollAt: nextPoll(t.DueAt.Add(since), done, t.Interval, p.e.options.Random()),
 			Lag: now.Sub(t.DueAt), Duration: took, State: found.State, Items: items, Problem: problem}
-		if !found.NextPollAt.IsZero() {
+		record.More = found.More && (len(found.Inputs) > 0 || found.State != nil && !bytes.Equal(found.State, t.State))
+		switch {
+		case record.More:
+			record.NextPollAt = done
+		case !found.NextPollAt.IsZero():
 			record.NextPollAt, record.Fixed = latest(found.NextPollAt, done.Add(minFixedPoll)).Truncate(time.Second), true
 		}
 		for i := range items {
@@ -367,6 +376,11 @@ func (p *poller) poll(ctx context.Context, t readAhead, requested bool) (recorde
 		return false
 	}
 	p.e.stuck.succeeded(t.Seq)
+	if record.More {
+		p.mu.Lock()
+		p.again = true
+		p.mu.Unlock()
+	}
 	level := slog.LevelDebug
 	if requested {
 		level = slog.LevelInfo
@@ -411,7 +425,7 @@ func (p *poller) failed(ctx context.Context, log *slog.Logger, t readAhead, s So
 	what := "poll"
 	if t.Webhook {
 		what = "registration"
-		if !errors.Is(err, errNoProvider) {
+		if !errors.Is(err, errNoProvider) && !errors.Is(err, errNoTrigger) {
 			f.Failure.Code = registrationFailed
 		}
 	}
@@ -448,6 +462,8 @@ func pollErrorCode(err error) string {
 	switch {
 	case errors.Is(err, errNoProvider):
 		return "provider_missing"
+	case errors.Is(err, errNoTrigger):
+		return "trigger_missing"
 	case IsPermanent(err):
 		return "permanent"
 	case limited:
@@ -478,7 +494,7 @@ func (e *Engine) source(ctx context.Context, t store.PollTarget, now time.Time, 
 func (e *Engine) declaredSource(t store.PollTarget, now time.Time, log *slog.Logger) (*Trigger, Source, error) {
 	s := Source{Config: t.Config, Now: now.UTC(), HTTP: e.polls, Log: log}
 	if t.AuthMethod != "" {
-		s.Auth = &Auth{Method: t.AuthMethod, Value: t.Auth, Prepared: t.AuthPrepared}
+		s.Auth = &Auth{Method: t.AuthMethod, Value: t.Auth, Prepared: t.AuthPrepared, config: t.AuthConfigID}
 	}
 	if t.Err != nil {
 		return nil, s, fmt.Errorf("read the config: %w", t.Err)
@@ -489,7 +505,7 @@ func (e *Engine) declaredSource(t store.PollTarget, now time.Time, log *slog.Log
 	}
 	trigger := d.triggers[t.TriggerKey]
 	if trigger == nil {
-		return nil, s, Permanent(fmt.Errorf("provider %s: %w %s", t.ProviderIdentifier, errNoTrigger, t.TriggerKey))
+		return nil, s, fmt.Errorf("provider %s: %w %s: it was there before, and may be there again", t.ProviderIdentifier, errNoTrigger, t.TriggerKey)
 	}
 	return trigger, s, nil
 }

@@ -23,8 +23,56 @@ const (
 
 // preparing knows, of each auth config, who has it prepared.
 type preparing struct {
-	mu sync.Mutex
-	of map[string]*preparation // by auth config
+	mu      sync.Mutex
+	of      map[string]*preparation    // by auth config
+	refused map[string]json.RawMessage // by auth config: what its source accepts no longer
+}
+
+// refuse has what an auth config was prepared for made anew when it is needed next, if it was
+// prepared. auth may be nil.
+func (p *preparing) refuse(auth *Auth) (refused bool) {
+	if auth == nil || auth.Prepared == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refused == nil {
+		p.refused = make(map[string]json.RawMessage)
+	}
+	p.refused[auth.config] = auth.Prepared
+	return true
+}
+
+// accept forgets what was refused, because it has been made anew.
+func (p *preparing) accept(authConfig string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.refused, authConfig)
+}
+
+// good tells whether what was made of a target's auth config can be used at a time.
+func (p *preparing) good(t store.PollTarget, now time.Time) bool {
+	if t.AuthPrepared == nil || !t.AuthRenewAt.IsZero() && !now.Before(t.AuthRenewAt) {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	refused, ok := p.refused[t.AuthConfigID]
+	return !ok || !bytes.Equal(refused, t.AuthPrepared)
+}
+
+// signedIn makes a call of a provider, and makes it once more if what the source was prepared with
+// is refused and could be prepared anew.
+func signedIn[T any](ctx context.Context, e *Engine, t store.PollTarget, s *Source, call func() (T, error)) (out T, err error) {
+	out, err = call()
+	if !isUnauthorized(err) || !e.preparing.refuse(s.Auth) {
+		return out, err
+	}
+	s.Log.InfoContext(ctx, "what the auth config was prepared for is refused, it is prepared anew", "auth_config", t.AuthConfigID)
+	if err := e.prepare(ctx, t, s); err != nil {
+		return out, err
+	}
+	return call()
 }
 
 // preparation is held by the one who has an auth config prepared, who alone may use the rest of it.
@@ -61,7 +109,7 @@ func (e *Engine) prepare(ctx context.Context, t store.PollTarget, s *Source) err
 		s.Auth.Prepared = nil
 		return nil
 	}
-	if prepared(t, e.now()) {
+	if e.preparing.good(t, e.now()) {
 		return nil
 	}
 	own := e.preparing.find(t.AuthConfigID)
@@ -78,8 +126,8 @@ func (e *Engine) prepare(ctx context.Context, t store.PollTarget, s *Source) err
 	if err != nil {
 		return fmt.Errorf("read the auth config: %w", err)
 	}
-	s.Config, s.Auth = t.Config, &Auth{Method: t.AuthMethod, Value: t.Auth, Prepared: t.AuthPrepared}
-	if prepared(t, e.now()) {
+	s.Config, s.Auth = t.Config, &Auth{Method: t.AuthMethod, Value: t.Auth, Prepared: t.AuthPrepared, config: t.AuthConfigID}
+	if e.preparing.good(t, e.now()) {
 		return nil
 	}
 	if !bytes.Equal(own.value, t.Auth) {
@@ -111,13 +159,9 @@ func (e *Engine) prepare(ctx context.Context, t store.PollTarget, s *Source) err
 		return fmt.Errorf("keep what the provider made of the auth config: %w", err)
 	}
 	own.value, own.unkept, own.failed = nil, nil, nil
+	e.preparing.accept(t.AuthConfigID)
 	s.Auth.Prepared = made.Value
 	return nil
-}
-
-// prepared tells whether what was made of a target's auth config is good at a time.
-func prepared(t store.PollTarget, now time.Time) bool {
-	return t.AuthPrepared != nil && (t.AuthRenewAt.IsZero() || now.Before(t.AuthRenewAt))
 }
 
 // callPrepare calls an auth method's Prepare.

@@ -23,6 +23,7 @@ type account struct {
 	polled   map[string]int // by token
 	lives    time.Duration  // 0: for ever
 	fail     func(ctx context.Context) error
+	refuses  func(token string) bool
 }
 
 func (a *account) provider() engine.Provider {
@@ -47,6 +48,9 @@ func (a *account) provider() engine.Provider {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.polled[string(req.Auth.Prepared)]++
+		if a.refuses != nil && a.refuses(string(req.Auth.Prepared)) {
+			return engine.PollResult{}, engine.Unauthorized(errors.New("401"))
+		}
 		return engine.PollResult{}, nil
 	}}}}
 }
@@ -108,6 +112,44 @@ func TestPrepare(t *testing.T) {
 				t.Errorf("renewed with %+v", r)
 			}
 			a.expect(t, 2, `map[{"token":"token-2"}:50]`)
+		})
+	})
+
+	t.Run("IsMadeAnewWhenItIsRefused", func(t *testing.T) {
+		t.Parallel()
+		revoked := false
+		a := &account{refuses: func(token string) bool { return revoked && token == `{"token":"token-1"}` }}
+		a.run(t, func(t *testing.T, e *engine.Engine) {
+			_, instances := a.attachAll(t, e, 3)
+			start(t, e)
+			time.Sleep(10 * time.Second)
+			a.expect(t, 1, `map[{"token":"token-1"}:3]`)
+			revoked = true
+			time.Sleep(time.Minute)
+			if made, polled := a.take(); made != 2 || !strings.Contains(polled, `{"token":"token-2"}:3`) { // one to three find out
+				t.Errorf("prepared %d times, polled with %s", made, polled)
+			}
+			time.Sleep(time.Minute)
+			a.expect(t, 2, `map[{"token":"token-2"}:3]`)
+			for _, i := range instances {
+				if got := must(e.Instance(t.Context(), i.CallbackID, i.ID))(t).Triggers[0]; got.Status != "active" {
+					t.Errorf("%+v", got.LastError)
+				}
+			}
+		})
+	})
+
+	t.Run("PausesWhenItIsRefusedAgain", func(t *testing.T) {
+		t.Parallel()
+		a := &account{refuses: func(string) bool { return true }}
+		a.run(t, func(t *testing.T, e *engine.Engine) {
+			_, instances := a.attachAll(t, e, 1)
+			start(t, e)
+			time.Sleep(time.Hour)
+			a.expect(t, 2, `map[{"token":"token-1"}:1 {"token":"token-2"}:1]`)
+			if got := must(e.Instance(t.Context(), instances[0].CallbackID, instances[0].ID))(t).Triggers[0]; got.Status != "paused" {
+				t.Errorf("%+v", got)
+			}
 		})
 	})
 

@@ -130,6 +130,8 @@ type Auth struct {
 	Value  json.RawMessage // as the user gave it, valid for the method's schema
 
 	Prepared json.RawMessage // what [AuthMethod.Prepare] made of it; nil without one
+
+	config string // the auth config's id
 }
 
 // Source is what a provider's functions are given each time.
@@ -157,6 +159,11 @@ type PollRequest struct {
 type PollResult struct {
 	Inputs []json.RawMessage // oldest first; an input that was seen before changes nothing
 	State  json.RawMessage   // for the next poll, any JSON; nil keeps the old one
+
+	// More says that the source has more than this poll returned: it is polled again at once, unless
+	// neither inputs nor a new state came of this poll. With [BaselineSkip], what those polls find is
+	// remembered and not emitted, too, until one has no more.
+	More bool
 
 	// NextPollAt is when to poll next, by the wall clock, for a source that has times of its own. It is
 	// kept to the second, without jitter, and stays where it is when the clock is set. zero: after the

@@ -219,9 +219,11 @@ func (in *incoming) handle(ctx context.Context) (h handled, err error) {
 		url = webhookPath(t.ID)
 	}
 	found, err := within(ctx, in.door, e.options.PollTimeout+lateGrace, func() (WebhookResult, error) {
-		return guard(ctx, in.log, func() (WebhookResult, error) {
-			return trigger.Handle(limited, WebhookRequest{Source: source, Method: in.request.Method, URL: url + in.request.Suffix, Header: in.request.Header,
-				Body: in.request.Body, State: t.State, Registration: t.Registration})
+		return signedIn(limited, e, t, &source, func() (WebhookResult, error) {
+			return guard(ctx, in.log, func() (WebhookResult, error) {
+				return trigger.Handle(limited, WebhookRequest{Source: source, Method: in.request.Method, URL: url + in.request.Suffix, Header: in.request.Header,
+					Body: in.request.Body, State: t.State, Registration: t.Registration})
+			})
 		})
 	})
 	if err != nil {

@@ -26,7 +26,7 @@ WHERE t.seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
 -- that was detached or changed meanwhile keeps its state.
 
 -- name: RecordPollSuccess :execrows
-UPDATE instance_trigger SET state = coalesce(@state, state), baseline = 'done', status = 'active', next_poll_at = @next_poll_at, next_poll_fixed = @next_poll_fixed, last_polled_at = @last_polled_at,
+UPDATE instance_trigger SET state = coalesce(@state, state), baseline = CASE WHEN CAST(@more AS INTEGER) = 1 THEN baseline ELSE 'done' END, status = 'active', next_poll_at = @next_poll_at, next_poll_fixed = @next_poll_fixed, last_polled_at = @last_polled_at,
   last_lag_ms = @last_lag_ms, last_duration_ms = @last_duration_ms, last_items = @last_items, consecutive_failures = 0, error_code = @error_code, error_message = @error_message, updated_at = @last_polled_at
 WHERE seq = @seq AND next_poll_at IS NOT NULL AND revision = @revision;
 

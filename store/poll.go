@@ -124,6 +124,7 @@ type Poll struct {
 	RecordedAt time.Time // of its events; zero: At
 	NextPollAt time.Time
 	Fixed      bool          // NextPollAt does not move with the clock
+	More       bool          // a baseline goes on with the next one
 	Lag        time.Duration // by how much later than planned it began
 	Duration   time.Duration
 	State      json.RawMessage // nil: as before
@@ -156,7 +157,7 @@ func (s *Store) RecordPoll(ctx context.Context, t PollTarget, p Poll) (out PollR
 			return err
 		}
 		code, message := problem.columns()
-		n, err := tx.q.RecordPollSuccess(tx.ctx, db.RecordPollSuccessParams{Seq: t.Seq, Revision: t.revision, State: p.State, NextPollAt: msPtr(p.NextPollAt), NextPollFixed: flag(p.Fixed), LastPolledAt: msPtr(p.At),
+		n, err := tx.q.RecordPollSuccess(tx.ctx, db.RecordPollSuccessParams{Seq: t.Seq, Revision: t.revision, State: p.State, NextPollAt: msPtr(p.NextPollAt), NextPollFixed: flag(p.Fixed), More: flag(p.More), LastPolledAt: msPtr(p.At),
 			LastLagMs: new(p.Lag.Milliseconds()), LastDurationMs: new(p.Duration.Milliseconds()), LastItems: new(int64(len(p.Items))),
 			ErrorCode: code, ErrorMessage: message})
 		if err != nil {

@@ -286,13 +286,14 @@ func (q *Queries) RecordPollFailure(ctx context.Context, arg RecordPollFailurePa
 
 const recordPollSuccess = `-- name: RecordPollSuccess :execrows
 
-UPDATE instance_trigger SET state = coalesce(?1, state), baseline = 'done', status = 'active', next_poll_at = ?2, next_poll_fixed = ?3, last_polled_at = ?4,
-  last_lag_ms = ?5, last_duration_ms = ?6, last_items = ?7, consecutive_failures = 0, error_code = ?8, error_message = ?9, updated_at = ?4
-WHERE seq = ?10 AND next_poll_at IS NOT NULL AND revision = ?11
+UPDATE instance_trigger SET state = coalesce(?1, state), baseline = CASE WHEN CAST(?2 AS INTEGER) = 1 THEN baseline ELSE 'done' END, status = 'active', next_poll_at = ?3, next_poll_fixed = ?4, last_polled_at = ?5,
+  last_lag_ms = ?6, last_duration_ms = ?7, last_items = ?8, consecutive_failures = 0, error_code = ?9, error_message = ?10, updated_at = ?5
+WHERE seq = ?11 AND next_poll_at IS NOT NULL AND revision = ?12
 `
 
 type RecordPollSuccessParams struct {
 	State          []byte
+	More           int64
 	NextPollAt     *int64
 	NextPollFixed  int64
 	LastPolledAt   *int64
@@ -310,6 +311,7 @@ type RecordPollSuccessParams struct {
 func (q *Queries) RecordPollSuccess(ctx context.Context, arg RecordPollSuccessParams) (int64, error) {
 	result, err := q.db.ExecContext(ctx, recordPollSuccess,
 		arg.State,
+		arg.More,
 		arg.NextPollAt,
 		arg.NextPollFixed,
 		arg.LastPolledAt,
