@@ -1,8 +1,10 @@
 package slates_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -107,5 +109,46 @@ func TestUnusableAuth(t *testing.T) {
 	}
 	if f.count() != before {
 		t.Error("something was sent")
+	}
+}
+
+// What requests of the integration say is logged at debug, without secrets, also those that they brought.
+func TestTracesHaveNoSecrets(t *testing.T) {
+	t.Parallel()
+	const short, long = "secret-1", "secret-1-and-more"
+	f := &fake{on: func(method string, params object) any {
+		switch method {
+		case "slates/auth.methods.list":
+			return object{"authenticationMethods": []any{object{"id": "m", "type": "auth.token"}}}
+		case "slates/auth.output.get":
+			return object{"output": object{"token": "made-of-it"}, "requestTraces": []any{object{"url": "/token", "response": `{"t":"made-of-it"}`}}}
+		case "slates/action.trigger.webhook_register":
+			return object{"registrationDetails": object{"secret": "of-the-hook"}, "requestTraces": []any{"/hooks of-the-hook"}}
+		case "slates/action.trigger.poll_events":
+			return object{"inputs": []any{}, "requestTraces": []any{"/items " + long + " " + short}}
+		}
+		return nil
+	}}
+	p := serve(t, f)
+	var text bytes.Buffer
+	s := source()
+	s.Log = slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if _, err := p.AuthMethods[0].Prepare(t.Context(), engine.PrepareRequest{Source: s, Value: json.RawMessage(`{}`)}); err != nil {
+		t.Fatal(err)
+	}
+	s.Auth = &engine.Auth{Method: "m", Value: json.RawMessage(`{"a":"` + short + `","b":"` + long + `"}`), Prepared: json.RawMessage(`{"output":{}}`)}
+	if _, err := trigger(t, p, "new_message").Poll(t.Context(), engine.PollRequest{Source: s}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := trigger(t, p, "hook").Register(t.Context(), engine.RegisterRequest{Source: s, URL: "https://in.example"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"/token", "/items [secret] [secret]", "/hooks [secret]"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the log lacks %q: %s", want, &text)
+		}
+	}
+	if strings.Contains(text.String(), "made-of-it") {
+		t.Errorf("the log has what the token was made into: %s", &text)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -15,7 +16,7 @@ import (
 	"github.com/callbackd/callbackd/engine"
 )
 
-// transport carries one batch to the integration, with the ids of its requests, and its answer
+// transport carries one batch to the integration, with the ids of its messages, and its answer
 // back. It may be called from many goroutines.
 type transport interface {
 	send(ctx context.Context, batch []byte, ids []string) (answer []byte, err error)
@@ -85,7 +86,13 @@ func (c *client) calls(ctx context.Context, s setting, requests []request) ([]ou
 	if err != nil {
 		return nil, fmt.Errorf("write the batch: %w", err)
 	}
-	body, err := c.transport.send(ctx, text, ids)
+	var sent []string // what may be answered, if only by what is wrong with the state
+	for _, m := range messages {
+		if m.ID != "" {
+			sent = append(sent, m.ID)
+		}
+	}
+	body, err := c.transport.send(ctx, text, sent)
 	if err != nil {
 		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 			err = fmt.Errorf("%w: %w", ctx.Err(), err)
@@ -161,16 +168,18 @@ func (c *client) trace(ctx context.Context, s setting, method string, result jso
 		return
 	}
 	var traced struct {
-		RequestTraces json.RawMessage `json:"requestTraces"`
+		RequestTraces       json.RawMessage `json:"requestTraces"`
+		Output              json.RawMessage `json:"output"`
+		RegistrationDetails json.RawMessage `json:"registrationDetails"`
 	}
 	if json.Unmarshal(result, &traced) != nil || len(traced.RequestTraces) == 0 || string(traced.RequestTraces) == "null" {
 		return
 	}
-	pairs := make([]string, 0, 2*len(s.secrets))
-	for _, secret := range s.secrets {
-		pairs = append(pairs, secret, "[secret]")
+	s.secrets = slices.Concat(s.secrets, secretsOf(traced.RegistrationDetails))
+	if method == methodAuthOutput || method == methodTokenRefresh { // whose traces have the new token, too
+		s.secrets = append(s.secrets, secretsOf(traced.Output)...)
 	}
-	text := strings.NewReplacer(pairs...).Replace(string(traced.RequestTraces))
+	text := s.redact(string(traced.RequestTraces))
 	log.DebugContext(ctx, "requests of the integration", "method", method, "requests", text[:min(len(text), maxTrace)])
 }
 
@@ -193,6 +202,16 @@ func settingOf(s engine.Source, methods map[string]string) (setting, error) {
 	set.authMethod, set.authOutput = id, p.Output
 	set.secrets = secretsOf(s.Auth.Value, s.Auth.Prepared)
 	return set, nil
+}
+
+// redact leaves the secrets out of a text.
+func (s setting) redact(text string) string {
+	secrets := slices.SortedFunc(slices.Values(s.secrets), func(a, b string) int { return len(b) - len(a) }) // one may be part of another
+	pairs := make([]string, 0, 2*len(secrets))
+	for _, secret := range secrets {
+		pairs = append(pairs, secret, "[secret]")
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
 }
 
 // secretsOf are the texts of some JSON values, as JSON has them.

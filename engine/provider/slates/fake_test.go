@@ -223,6 +223,16 @@ func behave(mode string) {
 		fmt.Fprintln(os.Stderr, "cannot find module 'slates'")
 		os.Exit(3)
 	}
+	if mode == "requests" { // takes requests only, and ends a batch at what it does not like
+		f.on = func(string, object) any {
+			for _, m := range f.last() {
+				if m.ID == nil {
+					return failure{"code": "request.invalid", "message": "every message needs an id"}
+				}
+			}
+			return nil
+		}
+	}
 	in := bufio.NewReader(os.Stdin)
 	for {
 		batch, err := in.ReadBytes('\n')
@@ -235,6 +245,11 @@ func behave(mode string) {
 			f.on = func(method string, _ object) any {
 				return object{"inputs": []any{object{"key": os.Getenv("CALLBACKD_API_KEY"), "home": os.Getenv("HOME") != ""}}}
 			}
+		case mode == "requests" && polled:
+			var doc struct{ Messages []sent }
+			_ = json.Unmarshal(batch, &doc)
+			fmt.Printf(`{"messages":[{"jsonrpc":"2.0","id":%q,"error":{"code":"config.invalid","message":"no such team"}}]}`+"\n", doc.Messages[2].ID)
+			continue
 		case mode == "crash" && polled:
 			fmt.Fprintln(os.Stderr, "TypeError: x is undefined")
 			os.Exit(7)

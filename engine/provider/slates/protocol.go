@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -160,6 +161,11 @@ func (e *Error) credentials() bool {
 	return strings.HasPrefix(e.Code, "auth.") || strings.Contains(e.Code, "unauthorized") || e.Status == 401
 }
 
+// gone tells whether it was the source that does not know what it was asked for.
+func (e *Error) gone() bool {
+	return e.Status == http.StatusNotFound || e.Status == http.StatusGone || e.Code == "upstream.not_found"
+}
+
 // classified is the error as the engine understands it: with the time to be left alone, if it gives one.
 func classified(err error) error {
 	if e, ok := errors.AsType[*Error](err); ok {
@@ -174,7 +180,7 @@ var errBadAnswer = errors.New("the answer is not one of a Slates integration")
 // outcome is what one request of a batch brought.
 type outcome struct {
 	result json.RawMessage
-	err    error // nil, an *Error, or one that wraps errUnanswered
+	err    error // nil, an *Error, or one that wraps errUnanswered, and perhaps an *Error that answers no request
 }
 
 var errUnanswered = errors.New("the integration did not answer the request")
@@ -227,7 +233,7 @@ func readAnswer(text []byte, ids []string) ([]outcome, error) {
 		case ok:
 			outcomes[i] = o
 		case stray != nil:
-			outcomes[i].err = stray
+			outcomes[i].err = fmt.Errorf("%w %s: %w", errUnanswered, id, stray)
 		default:
 			outcomes[i].err = fmt.Errorf("%w %s", errUnanswered, id)
 		}

@@ -427,6 +427,34 @@ func TestMapping(t *testing.T) {
 	}
 }
 
+// An error that is of no request fails no input: each is asked for by itself.
+func TestMappingSurvivesAnErrorOfTheBatch(t *testing.T) {
+	t.Parallel()
+	f := &fake{on: func(method string, _ object) any {
+		if strings.HasSuffix(method, "poll_events") {
+			return object{"inputs": many(3)}
+		}
+		return nil
+	}}
+	tr := trigger(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if bytes.Count(body, []byte("map_event")) > 1 {
+			fmt.Fprint(w, `{"messages":[{"id":null,"error":{"code":"request.invalid","message":"one at a time"}}]}`)
+			return
+		}
+		_, _ = w.Write(f.answer(body))
+	})), "new_message")
+	out, err := tr.Poll(t.Context(), engine.PollRequest{Source: source()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, input := range out.Inputs {
+		if m, err := tr.Map(t.Context(), engine.MapRequest{Source: source(), Input: input}); err != nil || m.SourceID != fmt.Sprint("msg_", i) {
+			t.Errorf("input %d: %+v %v", i, m, err)
+		}
+	}
+}
+
 // What one account's input was mapped to is not another's.
 func TestMappingIsOfTheAccount(t *testing.T) {
 	t.Parallel()

@@ -43,6 +43,16 @@ func TestStdio(t *testing.T) {
 	}
 }
 
+// A child that takes requests only may refuse the state, in place of an answer to the request.
+func TestChildThatRefusesTheState(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := poll(ctx, provider(t, slates.Options{Target: child(t, "requests")})); err == nil || !strings.Contains(err.Error(), "config.invalid: no such team") {
+		t.Errorf("%v, want what the child said", err)
+	}
+}
+
 // A child lives from one poll to the next, and polls at a time have a child each.
 func TestChildrenLiveOn(t *testing.T) {
 	t.Parallel()

@@ -70,7 +70,7 @@ func (t trigger) mapAhead(ctx context.Context, set setting, inputs []json.RawMes
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
 		defer cancel()
 	}
-	for len(inputs) > 0 && ctx.Err() == nil {
+	for done := false; !done && len(inputs) > 0 && ctx.Err() == nil; {
 		n, size := 0, 0
 		for n < len(inputs) && n < mapBatch && (n == 0 || size+len(inputs[n]) <= mapBatchBytes) {
 			size += len(inputs[n])
@@ -86,14 +86,14 @@ func (t trigger) mapAhead(ctx context.Context, set setting, inputs []json.RawMes
 		}
 		for i, o := range outcomes {
 			if errors.Is(o.err, errUnanswered) && n > 1 {
-				t.client.oneByOne.Store(true)
+				done = true // with that: one by one, the engine is told what is wrong with which
+				if _, failed := errors.AsType[*Error](o.err); !failed {
+					t.client.oneByOne.Store(true)
+				}
 				continue
 			}
 			mapped, err := readMapped(o)
 			t.memo.put(memoKeyOf(t.action.ID, set, inputs[i]), mapped, err)
-		}
-		if t.client.oneByOne.Load() {
-			return nil
 		}
 		inputs = inputs[n:]
 	}
@@ -128,7 +128,7 @@ func readMapped(o outcome) (engine.Mapped, error) {
 	}
 	if err := o.read(&m); err != nil {
 		err = fmt.Errorf("%s: %w", methodMapEvent, err)
-		if e, ok := errors.AsType[*Error](err); ok && !e.retryable() && !e.credentials() {
+		if e, ok := errors.AsType[*Error](err); ok && !e.retryable() && !e.credentials() && !errors.Is(err, errUnanswered) {
 			err = engine.Permanent(err)
 		}
 		return engine.Mapped{}, err
@@ -147,6 +147,7 @@ func (t trigger) handle(ctx context.Context, req engine.WebhookRequest) (engine.
 	if err != nil {
 		return engine.WebhookResult{}, err
 	}
+	set.secrets = append(set.secrets, secretsOf(req.Registration)...)
 	if h != nil && h.Sync.Mode != "never" && h.Sync.TimeoutMs > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(min(h.Sync.TimeoutMs, 3600_000)*float64(time.Millisecond)))
@@ -243,10 +244,10 @@ func (t trigger) register(ctx context.Context, req engine.RegisterRequest) (engi
 	if err != nil {
 		return engine.Registration{}, err
 	}
-	if req.Registration != nil && bool(t.action.Invocation.AutoUnregistration) {
+	if t.action.Invocation.AutoUnregistration {
 		if err := t.unregister(ctx, req); err != nil {
 			// It may have ended by itself, or be of another account.
-			req.Log.WarnContext(ctx, "the webhook's old registration could not be taken back, and may still send", "err", excerpt(err.Error()))
+			req.Log.WarnContext(ctx, "the webhook's old registration could not be taken back, and may still send", "err", set.redact(excerpt(err.Error())))
 		}
 	}
 	var r struct {
@@ -260,15 +261,27 @@ func (t trigger) register(ctx context.Context, req engine.RegisterRequest) (engi
 	return out, nil
 }
 
+// unregister takes a registration back, if there is one; an integration need not expect that it is
+// told of none. One that the source does not know is taken back already, as by a call whose outcome
+// was lost.
 func (t trigger) unregister(ctx context.Context, req engine.RegisterRequest) error {
+	if req.Registration == nil {
+		return nil
+	}
 	set, err := settingOf(req.Source, t.methods)
 	if err != nil {
 		return err
 	}
+	set.secrets = append(set.secrets, secretsOf(req.Registration)...)
 	params := map[string]any{"actionId": t.action.ID, "webhookBaseUrl": req.URL, "registrationDetails": orNull(req.Registration)}
 	if len(req.State) > 0 {
 		params["state"] = req.State
 	}
 	var nothing json.RawMessage
-	return t.client.call(ctx, set, methodWebhookUnregister, params, &nothing)
+	err = t.client.call(ctx, set, methodWebhookUnregister, params, &nothing)
+	if e, ok := errors.AsType[*Error](err); ok && e.gone() {
+		req.Log.InfoContext(ctx, "the webhook's registration was gone already", "err", set.redact(excerpt(err.Error())))
+		return nil
+	}
+	return err
 }
