@@ -15,9 +15,10 @@
 // Over HTTP a batch is POSTed; over stdio it is one line on the child's standard input, and the
 // answer one line on its standard output. Every batch carries all that the integration has to know,
 // so that it keeps nothing between two: as notifications slates/hello, participant.set, config.set,
-// auth.set and session.start, and then, with an id, the request. The mapping of inputs puts up to 50
-// requests into a batch; an integration that does not answer all of them is asked one by one from
-// then on.
+// auth.set and session.start, and then, with an id, the request. One that refuses notifications gets
+// an id in each message, and may answer all of them or only the request. The mapping of inputs puts up
+// to 50 requests into a batch; an integration that does not answer all of them is asked one by one
+// from then on, and one that fails the batch as a whole for these inputs.
 //
 // # Names
 //

@@ -189,18 +189,59 @@ func TestHostAnswersEveryRequest(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, node, host, filepath.Join(dir, "index.mjs"))
-	c.Stdin = strings.NewReader("no json\n\n" + `{"messages":[{"id":"1","method":"throw"},{"method":"note"}]}` + "\n" + `{"messages":[{"id":2,"method":"other"},{"id":"3","method":"slates/provider.identify"}]}` + "\n")
+	c.Stdin = strings.NewReader("no json\n\n" + `{"messages":[{"id":"1","method":"throw"},{"method":"slates/hello"}]}` + "\n" + `{"messages":[{"id":"2","method":"other"}]}` + "\n" +
+		`{"messages":[{"id":"3","method":"throw"},{"id":"4","method":"throw"}]}` + "\n" + `{"messages":[{"id":"5","method":"other"},{"id":"6","method":"slates/provider.identify"}]}` + "\n")
 	out, err := c.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	for i, want := range []string{"the line is no batch", `"thrown"`, "did not answer"} {
-		if len(lines) != 3 || !strings.Contains(lines[i], want) || !json.Valid([]byte(lines[i])) {
+	for i, want := range []string{`"id":null,"error":{"code":"request.invalid","kind":"internal","message":"the line is no batch`, `"id":"1","error":{"code":"internal.error","kind":"internal","message":"thrown"`,
+		`"id":"2","error":{"code":"internal.error","kind":"internal","message":"the integration did not answer"`,
+		`"id":null,"error":{"code":"internal.error","kind":"internal","message":"thrown"`, `{"messages":[{"jsonrpc":"2.0","id":"6","result":{"name":"x"}}]}`} {
+		if len(lines) != 5 || !strings.Contains(lines[i], want) || !json.Valid([]byte(lines[i])) {
 			t.Fatalf("answered %q, want %q in line %d", lines, want, i)
 		}
 	}
-	if !strings.Contains(lines[2], `"id":2,"error"`) || !strings.Contains(lines[2], `"id":"3","result"`) {
-		t.Errorf("answered %s", lines[2])
+}
+
+// However the integration's own code answers a batch, every input that can be mapped is.
+func TestHostServesOddHandlers(t *testing.T) {
+	t.Parallel()
+	node, host := node(t)
+	const answering = `
+		const result = m => m.method === 'slates/actions.list' ? {actions: [{id: 'count', type: 'action.trigger', invocation: {type: 'polling', intervalSeconds: 60}}]}
+			: m.method === 'slates/action.trigger.poll_events' ? {inputs: [{n: 0}, {n: 1}, {n: 2}]}
+			: m.method === 'slates/action.trigger.map_event' ? {type: 'counted', id: String(m.params.input.n), output: {}}
+			: {name: 'x', authenticationMethods: []};
+		const answer = m => ({jsonrpc: '2.0', id: m.id, result: result(m)});
+		const bad = m => m.method === 'slates/action.trigger.map_event' && m.params.input.n === 1;`
+	for name, handle := range map[string]string{
+		"only the last is answered":        `ms => [answer(ms.at(-1))]`,
+		"each is answered":                 `ms => ms.map(answer)`,
+		"each must have an id":             `ms => { if (ms.some(m => m.id === undefined)) throw new Error('no id'); return ms.map(answer); }`,
+		"one bad input throws for all":     `ms => { if (ms.some(bad)) throw new Error('bad input'); return ms.filter(m => m.id).map(answer); }`,
+		"one bad input fails with no id":   `ms => ms.some(bad) ? [{id: null, error: {code: 'x.y', message: 'bad input'}}] : ms.filter(m => m.id).map(answer)`,
+		"a null is answered in some place": `ms => [null, ...ms.filter(m => m.id).map(answer)]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := workspace(t, map[string]string{"index.mjs": answering + `export default {handleMessages: async ` + handle + `};`})
+			p := provider(t, slates.Options{Target: fmt.Sprintf("exec:'%s' '%s' '%s'", node, host, filepath.Join(dir, "index.mjs"))})
+			out, err := poll(t.Context(), p)
+			if err != nil || len(out.Inputs) != 3 {
+				t.Fatalf("%s %v", out.Inputs, err)
+			}
+			for i, input := range out.Inputs {
+				m, err := p.Triggers[0].Map(t.Context(), engine.MapRequest{Source: source(), Input: input})
+				if i == 1 && strings.HasPrefix(name, "one bad") {
+					if err == nil || !strings.Contains(err.Error(), "bad input") {
+						t.Errorf("the bad input: %+v %v", m, err)
+					}
+				} else if err != nil || m.SourceID != fmt.Sprint(i) {
+					t.Errorf("input %d: %+v %v", i, m, err)
+				}
+			}
+		})
 	}
 }

@@ -152,7 +152,8 @@ function ways(handler) {
   return list;
 }
 
-// probe asks what the integration is called; false: this is not how it is given messages.
+// probe asks what the integration is called; false: this is not how it is given messages. Some want an
+// id on each message, as callbackd then finds out, too.
 async function probe(make) {
   const id = `probe-${Math.random()}`;
   const batch = [
@@ -164,10 +165,14 @@ async function probe(make) {
   ];
   let timer;
   const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error('no answer')), maxProbe); });
-  try {
-    const answers = await Promise.race([make().then(handle => handle(structuredClone(batch))).then(answersOf), late]);
+  const ask = async messages => {
+    const answers = await answersOf((await make())(structuredClone(messages)));
     const answer = answers?.find(m => isAnswer(m) && m.id === id);
     return answer && isObject(answer.result) ? answer.result : false;
+  };
+  const withIDs = () => ask(batch.map((message, n) => ({ id: `${id}-${n}`, ...message })));
+  try {
+    return await Promise.race([ask(batch).then(identity => identity || withIDs(), error => withIDs().catch(() => { throw error; })), late]);
   } catch (error) {
     why = error;
     return false;
@@ -266,7 +271,11 @@ async function handlerFor(integration, module, folder, given) {
 
 const failed = (id, code, message) => ({ jsonrpc: '2.0', id, error: { code, kind: 'internal', message } });
 
-// answer never throws: every request is answered, if only by why not.
+// The messages in front of a request.
+const state = new Set(['slates/hello', 'slates/participant.set', 'slates/config.set', 'slates/auth.set', 'slates/session.start']);
+
+// answer never throws. What goes wrong is the error of the request, if there is one; of several, it is
+// that of none, and who sent them sends them one by one.
 async function answer(make, line) {
   let messages;
   try {
@@ -275,18 +284,17 @@ async function answer(make, line) {
   } catch (error) {
     return { messages: [failed(null, 'request.invalid', `the line is no batch: ${error.message}`)] };
   }
-  const ids = messages.filter(m => isObject(m) && 'id' in m && 'method' in m).map(m => m.id);
-  let answers = [];
-  let problem = 'the integration did not answer';
+  const requests = messages.filter(m => isObject(m) && 'id' in m && !state.has(m.method));
+  const id = requests.length === 1 ? requests[0].id : null;
   try {
     const handle = await make();
-    answers = ((await answersOf(handle(messages))) ?? []).filter(m => isAnswer(m));
+    const answers = ((await answersOf(handle(messages))) ?? []).filter(isAnswer);
+    if (id !== null && answers.length === 0) answers.push(failed(id, 'internal.error', 'the integration did not answer'));
+    return { messages: answers };
   } catch (error) {
     console.error(error?.stack ?? error);
-    problem = String(error?.message ?? error);
+    return { messages: [failed(id, 'internal.error', String(error?.message ?? error))] };
   }
-  for (const id of ids) if (!answers.some(m => m.id === id)) answers.push(failed(id, 'internal.error', problem));
-  return { messages: answers };
 }
 
 async function main() {
