@@ -149,14 +149,18 @@ func orNull(value json.RawMessage) json.RawMessage {
 	return value
 }
 
-// encode writes JSON on one line, without escapes that only HTML needs.
+// encode writes JSON on one line, also for what takes more than a line feed for its end, and without
+// escapes that only HTML needs.
 func encode(v any) ([]byte, error) {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	err := e.Encode(v)
-	return []byte(b.String()), err // with its newline
+	return []byte(separators.Replace(b.String())), err // with its newline
 }
+
+// separators are in texts only, and end a line of JavaScript.
+var separators = strings.NewReplacer("\u2028", `\u2028`, "\u2029", `\u2029`)
 
 // trace logs, at debug, the requests that the integration says it made.
 func (c *client) trace(ctx context.Context, s setting, method string, result json.RawMessage) {

@@ -158,12 +158,16 @@ func TestHostSaysWhatIsWrong(t *testing.T) {
 	node, host := node(t)
 	dir := workspace(t, map[string]string{"none.mjs": "", "two.mjs": "export const a = {}, b = {};", "odd.mjs": "export default {name: 'x'};",
 		"broken.mjs": "throw new Error('no database');", "serve.mjs": "export default () => 7;", "x/src/index.ts": "export let provider: any = {}"})
-	for args, want := range map[string]string{
+	wants := map[string]string{
 		"":         "usage: slates-stdio.mjs",
 		"gone.mjs": "there is no ", "none.mjs": "which of its exports is the integration", "two.mjs": "--export: a, b",
 		"--export c two.mjs": "has no export c; it has: a, b", "odd.mjs": "say it with --handler", "broken.mjs": "no database",
 		"--handler serve.mjs odd.mjs": "gave neither a function nor an object", "x": "install tsx",
-	} {
+	}
+	if runs, _ := exec.Command(node, "--print", "Boolean(process.features.typescript)").Output(); strings.HasPrefix(string(runs), "true") {
+		delete(wants, "x")
+	}
+	for args, want := range wants {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		c := exec.CommandContext(ctx, node, append([]string{host}, strings.Fields(args)...)...)
@@ -202,6 +206,28 @@ func TestHostAnswersEveryRequest(t *testing.T) {
 		if len(lines) != 5 || !strings.Contains(lines[i], want) || !json.Valid([]byte(lines[i])) {
 			t.Fatalf("answered %q, want %q in line %d", lines, want, i)
 		}
+	}
+}
+
+// A text may have what JavaScript, but not JSON, takes for the end of a line.
+func TestHostTakesEveryText(t *testing.T) {
+	t.Parallel()
+	node, host := node(t)
+	dir := workspace(t, map[string]string{"index.mjs": `
+		const result = m => m.method === 'slates/actions.list' ? {actions: [{id: 'count', type: 'action.trigger', invocation: {type: 'polling', intervalSeconds: 60}}]}
+			: m.method === 'slates/action.trigger.map_event' ? {type: 'said', id: m.params.input, output: {}}
+			: {name: 'x', authenticationMethods: []};
+		export default {handleMessages: async ms => ms.filter(m => m.id).map(m => ({jsonrpc: '2.0', id: m.id, result: result(m)}))};`})
+	p := provider(t, slates.Options{Target: fmt.Sprintf("exec:'%s' '%s' '%s'", node, host, filepath.Join(dir, "index.mjs"))})
+	for _, text := range []string{"a\u2028b", "a\u2029b", "a\u0085b", "\u00e9\U0001F600", strings.Repeat("\u20ac", 100_000)} {
+		if m, err := p.Triggers[0].Map(t.Context(), engine.MapRequest{Source: source(), Input: json.RawMessage(`"` + text + `"`)}); err != nil || m.SourceID != text {
+			t.Errorf("%.10q: %.10q %v", text, m.SourceID, err)
+		}
+	}
+	c := exec.CommandContext(t.Context(), node, host, filepath.Join(dir, "index.mjs"))
+	c.Stdin = strings.NewReader("{\"messages\":[{\"id\":\"a\u2028b\",\"method\":\"slates/provider.identify\"}]}") // nor does a line need an end
+	if out, err := c.Output(); err != nil || !strings.Contains(string(out), "\"id\":\"a\u2028b\",\"result\"") {
+		t.Errorf("answered %s, %v", out, err)
 	}
 }
 

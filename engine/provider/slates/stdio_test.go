@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -40,6 +41,27 @@ func TestStdio(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A batch is one line, also for what reads lines as JavaScript has them.
+func TestBatchIsOneLine(t *testing.T) {
+	t.Parallel()
+	f := &fake{}
+	p := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if bytes.ContainsAny(bytes.TrimRight(body, "\n"), "\r\n\u2028\u2029") {
+			t.Errorf("sent %q", body)
+		}
+		_, _ = w.Write(f.answer(body))
+	}))
+	state := "{\"text\":\n\"a\u2028b\u2029c\"}"
+	if _, err := trigger(t, p, "new_message").Poll(t.Context(), engine.PollRequest{Source: source(), State: json.RawMessage(state)}); err != nil {
+		t.Fatal(err)
+	}
+	batch := f.last()
+	if got := batch[len(batch)-1].Params["state"].(object)["text"]; got != "a\u2028b\u2029c" {
+		t.Errorf("the integration reads %q", got)
 	}
 }
 

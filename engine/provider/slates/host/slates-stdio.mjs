@@ -3,7 +3,6 @@
 // line, answered by one line. Needs nothing but Node 20 or later, or Bun. README.md says how to use it.
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { format, parseArgs } from 'node:util';
 
@@ -297,6 +296,20 @@ async function answer(make, line) {
   }
 }
 
+// lines ends a line at a line feed alone: to node:readline, of Node 24, characters that texts may have end one, too.
+async function* lines(input) {
+  const begun = [];
+  for await (const chunk of input.setEncoding('utf8')) {
+    const [first, ...others] = chunk.split('\n');
+    begun.push(first);
+    for (const next of others) {
+      yield begun.splice(0).join('');
+      begun.push(next);
+    }
+  }
+  yield begun.join('');
+}
+
 async function main() {
   const { values, positionals } = parseArgs({ allowPositionals: true, options: { export: { type: 'string' }, handler: { type: 'string' }, check: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } });
   if (values.help || positionals.length !== 1) {
@@ -314,7 +327,7 @@ async function main() {
     say('', [`${name}: served by ${how}`]);
     process.exit(0);
   }
-  for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+  for await (const line of lines(process.stdin)) {
     if (line.trim() === '') continue;
     const text = JSON.stringify(await answer(make, line));
     await new Promise(done => write(`${text}\n`, done));
