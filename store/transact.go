@@ -121,8 +121,9 @@ func (h *HostTx) late() {
 // is. Afterwards the transaction may be gone: SQLite takes it back when it cuts off a statement that
 // writes, and when the statement says so, as INSERT OR ROLLBACK does.
 func (h *HostTx) statement(ctx context.Context, run func(context.Context) error) (cancel func(), err error) {
-	ctx, cancel = context.WithCancel(ctx)
-	context.AfterFunc(h.ctx, cancel)
+	ctx, end := context.WithCancel(ctx)
+	forget := context.AfterFunc(h.ctx, end)
+	cancel = func() { forget(); end() }
 	err = h.access.explain(run(ctx))
 	switch {
 	case h.ctx.Err() != nil:
