@@ -152,7 +152,7 @@ func (i *integration) refresh(ctx context.Context, set setting, m authMethod, p 
 		scopes = json.RawMessage("[]")
 	}
 	var renewed prepared
-	err := i.client.call(ctx, set, methodTokenRefresh, map[string]any{"authenticationMethodId": m.ID, "output": p.Output, "input": orEmpty(input),
+	err := i.client.call(ctx, set, methodTokenRefresh, map[string]any{"authenticationMethodId": m.ID, "output": p.Output, "input": orEmpty(jsonOrNil(input)),
 		"clientId": given.ClientID, "clientSecret": given.ClientSecret, "scopes": scopes}, &renewed)
 	if err != nil {
 		return p, err

@@ -39,6 +39,8 @@ func TestPrepare(t *testing.T) {
 			want: `{"expiresAt":"` + iso(2*time.Hour) + `","token":"fresh"}`, renew: 115 * time.Minute, calls: "refresh i s [a] map[tenant:t] o"},
 		{name: "oauth to be renewed", kind: "auth.oauth", refreshes: true, value: `{"output":{"token":"o"},"client_id":"i","client_secret":"s"}`, prepared: `{"output":{"token":"o2"},"input":{"x":1},"scopes":["b"]}`,
 			want: `{"expiresAt":"` + iso(2*time.Hour) + `","token":"fresh"}`, renew: 115 * time.Minute, calls: "refresh i s [b] map[x:1] o2"},
+		{name: "oauth whose input is null", kind: "auth.oauth", refreshes: true, value: `{"output":{"token":"o"},"input":null}`, prepared: `{"output":{"token":"o2"}}`,
+			want: `{"expiresAt":"` + iso(2*time.Hour) + `","token":"fresh"}`, renew: 115 * time.Minute, calls: "refresh   [] map[] o2"},
 		{name: "no output", kind: "auth.token", value: `{}`, output: nil, calls: "get map[]", told: "there is no output"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

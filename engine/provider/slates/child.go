@@ -179,19 +179,18 @@ func (c *child) exchange(ctx context.Context, batch []byte, ids []string) ([]byt
 	}
 }
 
-// give passes a line to whoever waits for it.
-func (c *child) give(l line) {
+// give passes a line to whoever waits for it; false: nobody does.
+func (c *child) give(l line) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.waiting
-	switch {
-	case w != nil && (l.err != nil || !foreign(l.text, w.ids)):
-		c.waiting = nil
-		c.used = true
-		w.answer <- l
-	case l.err == nil:
-		c.log.Warn("the integration's process answered what it was not asked, or too late; that is dropped")
+	if w == nil || l.err == nil && foreign(l.text, w.ids) {
+		return false
 	}
+	c.waiting = nil
+	c.used = true
+	w.answer <- l
+	return true
 }
 
 // ended says how the child ended, once it has.
@@ -253,6 +252,7 @@ func (c *child) kill() {
 func (c *child) readAnswers() {
 	r := bufio.NewReaderSize(c.stdout, 64<<10)
 	noise := limiter{log: c.log, text: "the integration's process wrote a line to standard output that is no answer"}
+	late := limiter{log: c.log, text: "the integration's process answered what it was not asked, or too late; that is dropped"}
 	for {
 		text, err := readLine(r, maxAnswer)
 		if errors.Is(err, errLongLine) {
@@ -263,7 +263,9 @@ func (c *child) readAnswers() {
 			return
 		}
 		if isDocument(text) && (err == nil || json.Valid(text)) {
-			c.give(line{text: text})
+			if !c.give(line{text: text}) {
+				late.say(slog.LevelWarn, nil) // what it says may be secret
+			}
 		} else if len(text) > 0 {
 			noise.say(slog.LevelDebug, text)
 		}

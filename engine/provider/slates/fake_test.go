@@ -245,6 +245,10 @@ func behave(mode string) {
 			f.on = func(method string, _ object) any {
 				return object{"inputs": []any{object{"key": os.Getenv("CALLBACKD_API_KEY"), "home": os.Getenv("HOME") != ""}}}
 			}
+		case mode == "flood" && polled:
+			for range 500 {
+				fmt.Println(`{"messages":[{"jsonrpc":"2.0","id":"0","result":{"token":"not yours"}}]}`)
+			}
 		case mode == "requests" && polled:
 			var doc struct{ Messages []sent }
 			_ = json.Unmarshal(batch, &doc)

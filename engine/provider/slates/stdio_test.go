@@ -75,6 +75,25 @@ func TestChildThatRefusesTheState(t *testing.T) {
 	}
 }
 
+// Answers that nobody asked for do not fill the log, nor are they shown.
+func TestUnaskedAnswersAreLoggedSparingly(t *testing.T) {
+	t.Parallel()
+	var text bytes.Buffer
+	p, err := slates.New(t.Context(), slates.Options{Name: "fake", Target: child(t, "flood"), Log: slog.New(slog.NewTextHandler(&text, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := poll(t.Context(), p); err != nil || len(out.Inputs) != 1 {
+		t.Errorf("%s %v", out.Inputs, err)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(text.String(), "not asked"); n == 0 || n > 100 || strings.Contains(text.String(), "not yours") {
+		t.Errorf("%d records: %.500s", n, &text)
+	}
+}
+
 // A child lives from one poll to the next, and polls at a time have a child each.
 func TestChildrenLiveOn(t *testing.T) {
 	t.Parallel()
