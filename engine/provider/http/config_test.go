@@ -110,6 +110,7 @@ func TestValidate(t *testing.T) {
 		`{"url":"http://a","items":".a[","id":"$now"}`:                     {"items: is not a jq program: column 4: unexpected EOF", "id: is not a jq program: column 1: variable not defined: $now"},
 		`{"url":"http://a","query":{"a":"$cursor","b":"foo"}}`:             {`query.b: is not a jq program: column 1: function not defined: foo/0; if you mean the text itself, it needs quotes of its own: "\"foo\""`},
 		`{"url":"http://a","cursor":"$headers.x + $now","next_page":"$x"}`: {"next_page: is not a jq program: column 1: variable not defined: $x"},
+		`{"url":"http://a","headers":{"X-Team":"a","x-team":"b"}}`:         {"headers.x-team: is there twice, in upper and lower case"},
 		`[]`: {": read the config: json: cannot unmarshal array into Go value of type http.config"},
 	} {
 		var got []string

@@ -17,8 +17,15 @@ func Check(address string, headers map[string]string) []engine.FieldError {
 	if _, err := ParseURL(address); err != nil {
 		wrong = append(wrong, engine.FieldError{Code: "invalid_url", Message: err.Error(), Path: []string{"url"}})
 	}
+	there := make(map[string]bool)
 	for _, name := range SortedKeys(headers) {
-		if reason := headerFault(name, headers[name]); reason != "" {
+		reason := headerFault(name, headers[name])
+		if key := textproto.CanonicalMIMEHeaderKey(name); there[key] { // which one counts would be chance
+			reason = "is there twice, in upper and lower case"
+		} else {
+			there[key] = true
+		}
+		if reason != "" {
 			wrong = append(wrong, engine.FieldError{Code: "invalid_header", Message: reason, Path: []string{"headers", name}})
 		}
 	}
