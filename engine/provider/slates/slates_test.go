@@ -146,7 +146,7 @@ func TestPoll(t *testing.T) {
 			t.Fatal(err)
 		}
 		if string(out.State) != `{"last":1}` || len(out.Inputs) != 1 || string(out.Inputs[0]) != `{"n":1}` {
-			t.Errorf("found %s", out)
+			t.Errorf("found %+v", out)
 		}
 		var methods []string
 		batch := f.last()
