@@ -104,8 +104,9 @@ type permanentError struct {
 func (e *permanentError) Error() string { return e.err.Error() }
 func (e *permanentError) Unwrap() error { return e.err }
 
-// Permanent says that trying again is pointless. From Poll, Register or Prepare it pauses the trigger
-// until someone attaches it again or changes its config; from Unregister it leaves the webhook at its
+// Permanent says that trying again is pointless. From Poll or Prepare it pauses the trigger
+// until someone attaches it again, makes it active, or changes its config or auth config; from Register it leaves
+// the webhook unregistered until then; from Unregister it leaves the webhook at its
 // source; from Map it fails the event; from Handle it tells the sender not to try again; from a
 // [Function] it fails the notification.
 func Permanent(err error) error { return &permanentError{err: err} }

@@ -433,18 +433,24 @@ func (p *poller) failed(ctx context.Context, log *slog.Logger, t readAhead, s So
 	p.e.clock.plan(func() {
 		now, moved := p.e.clock.read()
 		f.At = at.Add(moved - t.moved)
-		if !IsPermanent(err) {
+		switch {
+		case !IsPermanent(err):
 			asked, _ := RetryAfterOf(err)
 			f.NextPollAt = nextPollAfterFailure(now, t.Interval, t.ConsecutiveFailures+1, asked, p.e.options.Random())
+		case t.Webhook:
+			f.NextPollAt = store.Never // requests are received all the same
 		}
 		if unrecorded = p.e.store.RecordPollFailure(context.WithoutCancel(ctx), t.PollTarget, f); unrecorded == nil {
 			p.e.clock.wrote("instance_trigger", t.Seq)
 		}
 	})
 	text, attrs := what+" failed, will be tried again", []slog.Attr{slog.String(keyErrorCode, f.Failure.Code), slog.String(keyError, f.Failure.Message), slog.Int("consecutive_failures", t.ConsecutiveFailures+1)}
-	if f.NextPollAt.IsZero() {
+	switch {
+	case f.NextPollAt.IsZero():
 		text = what + " failed for good, the trigger is paused"
-	} else {
+	case t.Webhook && IsPermanent(err):
+		text = what + " failed for good, until the config or the auth config is another"
+	default:
 		attrs = append(attrs, slog.Time(keyNext, f.NextPollAt))
 	}
 	log.LogAttrs(ctx, slog.LevelWarn, text, attrs...)

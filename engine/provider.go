@@ -103,7 +103,8 @@ type Trigger struct {
 	// config or the URL changed or the registration is about to expire; Registration is then what the
 	// last call returned, so that it can be renewed and not doubled. It is tried again, with
 	// back-off (1 min, doubled up to 1 h, or as [RetryAfter] says), until it succeeds or its error is
-	// [Permanent], which pauses the trigger. A call that succeeded is made again with the same URL, and
+	// [Permanent]; then it is tried again with another config, auth config or URL, or when somebody makes the
+	// trigger active. Requests are received all the while. A call that succeeded is made again with the same URL, and
 	// without what it returned, when the process ended before that was on the disk: the source should
 	// have one registration then, not two. A deadline is set, as for Poll; a panic is an error. nil: a
 	// person tells the source.
@@ -111,8 +112,8 @@ type Trigger struct {
 
 	// Unregister takes back what Register did, when the instance is detached, its callback, config, auth
 	// config or deployment archived, or the trigger left out of its callback; and before Register is
-	// called with another URL or config, where its failure does not matter. It is given the config and
-	// auth config as they are by now, and is tried again as Register is, for about a day or until its
+	// called with another URL or config, where its failure does not matter. It is given the config that
+	// the webhook was registered with, and the auth config as it is by now, and is tried again as Register is, for about a day or until its
 	// error is [Permanent]; then it is given up, which the trigger says. Never at the same time as
 	// Register. It must succeed when there is nothing to be taken back. nil: a registration is left to
 	// expire.

@@ -106,8 +106,10 @@ func (p *poller) callRegister(ctx context.Context, log *slog.Logger, t readAhead
 	if err := p.e.prepare(limited, t.PollTarget, s); err != nil {
 		return made, err
 	}
-	made, err = guard(ctx, log, func() (Registration, error) {
-		return trigger.Register(limited, RegisterRequest{Source: *s, URL: url, State: t.State, Registration: t.Registration})
+	made, err = signedIn(limited, p.e, t.PollTarget, s, func() (Registration, error) {
+		return guard(ctx, log, func() (Registration, error) {
+			return trigger.Register(limited, RegisterRequest{Source: *s, URL: url, State: t.State, Registration: t.Registration})
+		})
 	})
 	if err == nil && (!validOrNil(made.Details) || !validOrNil(made.State)) {
 		err = errors.New("the provider's registration has details or a state that are not JSON")
@@ -153,8 +155,10 @@ func (p *poller) callUnregister(ctx context.Context, log *slog.Logger, t readAhe
 	if err := p.e.prepare(limited, t.PollTarget, s); err != nil {
 		return err
 	}
-	_, err := guard(ctx, log, func() (struct{}, error) {
-		return struct{}{}, trigger.Unregister(limited, RegisterRequest{Source: *s, URL: t.RegisteredURL, State: t.State, Registration: t.Registration})
+	_, err := signedIn(limited, p.e, t.PollTarget, s, func() (struct{}, error) {
+		req := RegisterRequest{Source: *s, URL: t.RegisteredURL, State: t.State, Registration: t.Registration}
+		req.Config = t.RegisteredConfig // which may lead to another place than the present one
+		return guard(ctx, log, func() (struct{}, error) { return struct{}{}, trigger.Unregister(limited, req) })
 	})
 	return err
 }

@@ -352,7 +352,7 @@ func TestFailingRegistrationIsTriedAgain(t *testing.T) {
 		again  time.Duration // 0: not
 	}{
 		"AfterAsLongAsWasAsked": {func(context.Context) error { return engine.RetryAfter(5*time.Minute, errors.New("slow down")) }, "failing", "slow down", 5 * minute},
-		"NotWhenItIsPermanent":  {func(context.Context) error { return engine.Permanent(errors.New("no such plan")) }, "paused", "no such plan", 0},
+		"NotWhenItIsPermanent":  {func(context.Context) error { return engine.Permanent(errors.New("no such plan")) }, "failing", "no such plan", 0},
 		"AfterAPanic":           {func(context.Context) error { panic("bug") }, "failing", "panic: bug", 2 * minute},
 		"AfterItsDeadline": {func(ctx context.Context) error {
 			<-ctx.Done()

@@ -38,6 +38,7 @@ type PollTarget struct {
 	AuthRenewAt       time.Time       // when that is to be made anew; zero: never
 	RegisteredURL     string          // with which the webhook is registered at its source; "": it is not
 	Registration      json.RawMessage // what the source said to that
+	RegisteredConfig  json.RawMessage // with which that was done; nil: it is not registered
 	RegistrationIsOld bool            // since then, the trigger was given another config
 	UnregisterAt      time.Time       // when the webhook is to be taken back; zero: it is not
 
@@ -103,7 +104,12 @@ func (s *Store) pollTarget(r *db.PollTargetsRow) PollTarget {
 		}
 	}
 	if r.Registration != nil && t.Err == nil {
-		t.Registration, t.Err = s.sealer.open("instance_trigger.registration:"+r.ID, r.Registration)
+		var text []byte
+		if text, t.Err = s.sealer.open("instance_trigger.registration:"+r.ID, r.Registration); t.Err == nil {
+			var kept registered
+			t.Err = json.Unmarshal(text, &kept)
+			t.Registration, t.RegisteredConfig = noNull(kept.Details), kept.Config
+		}
 	}
 	return t // one that is broken does not keep the others from being polled
 }
@@ -395,4 +401,12 @@ func (s *Store) RecordMapping(ctx context.Context, now time.Time, t PollTarget, 
 		return err
 	})
 	return deliveries, err
+}
+
+// noNull is a JSON text, or nil for null.
+func noNull(text json.RawMessage) json.RawMessage {
+	if string(text) == "null" {
+		return nil
+	}
+	return text
 }

@@ -25,15 +25,23 @@ type Registration struct {
 	NextAt  time.Time       // when it is to be renewed; [Never] if it is not
 }
 
+// registered is what is kept of a registration.
+type registered struct {
+	Details json.RawMessage `json:"details"`
+	Config  json.RawMessage `json:"config"` // with which it was made, and is to be taken back
+}
+
 // RecordRegistration stores that a trigger's webhook was registered. If the trigger is wanted
 // no longer, or with another config, dropped is true: the registration is stored all the same,
 // to be taken back, or made anew.
 func (s *Store) RecordRegistration(ctx context.Context, t PollTarget, r Registration) (dropped bool, err error) {
-	details := []byte(nil)
-	if r.Details != nil {
-		if details, err = s.sealer.seal("instance_trigger.registration:"+t.ID, r.Details); err != nil {
-			return false, err
-		}
+	text, err := json.Marshal(registered{Details: r.Details, Config: t.Config})
+	if err != nil {
+		return false, err
+	}
+	details, err := s.sealer.seal("instance_trigger.registration:"+t.ID, text)
+	if err != nil {
+		return false, err
 	}
 	err = s.write(ctx, func(tx *tx) error {
 		n, err := tx.q.RecordRegistration(tx.ctx, db.RecordRegistrationParams{Seq: t.Seq, Revision: t.revision, RegisteredURL: &r.URL, Registration: details,
