@@ -23,8 +23,8 @@ type handshake struct {
 	signed bool   // it is looked at only once the request was verified
 
 	// answer is what is answered: nil to a request that is no handshake, and an error to one that
-	// is refused.
-	answer func(req *engine.WebhookRequest, c *config, s *scheme) (*engine.WebhookResponse, error)
+	// is refused. A request that was verified was so with the key.
+	answer func(req *engine.WebhookRequest, c *config, k key) (*engine.WebhookResponse, error)
 }
 
 const (
@@ -48,17 +48,17 @@ var handshakes = []handshake{
 }
 
 // shake answers a request that is a handshake, if the scheme has one.
-func (s *scheme) shake(req *engine.WebhookRequest, c *config, verified bool) (*engine.WebhookResponse, error) {
+func (s *scheme) shake(req *engine.WebhookRequest, c *config, verified bool, k key) (*engine.WebhookResponse, error) {
 	for _, h := range handshakes {
 		if h.name == s.handshake && h.signed == verified {
-			return h.answer(req, c, s)
+			return h.answer(req, c, k)
 		}
 	}
 	return nil, nil
 }
 
 // answerSlack answers {"type": "url_verification", "challenge": "..."} with the challenge.
-func answerSlack(req *engine.WebhookRequest, _ *config, _ *scheme) (*engine.WebhookResponse, error) {
+func answerSlack(req *engine.WebhookRequest, _ *config, _ key) (*engine.WebhookResponse, error) {
 	body := object(req.Body)
 	challenge, ok := body["challenge"].(string)
 	if body["type"] != handshakeSlack || !ok {
@@ -68,9 +68,9 @@ func answerSlack(req *engine.WebhookRequest, _ *config, _ *scheme) (*engine.Webh
 }
 
 // answerZoom answers {"event": "endpoint.url_validation", "payload": {"plainToken": "..."}} with
-// the token and its MAC. Only a verified sender gets it, so that nobody else can have a text
-// signed.
-func answerZoom(req *engine.WebhookRequest, _ *config, s *scheme) (*engine.WebhookResponse, error) {
+// the token and its MAC, by the secret that the sender used: others are tried while it is being
+// replaced. Only a verified sender gets it, so that nobody else can have a text signed.
+func answerZoom(req *engine.WebhookRequest, _ *config, k key) (*engine.WebhookResponse, error) {
 	body := object(req.Body)
 	payload, _ := body["payload"].(map[string]any)
 	token, ok := payload["plainToken"].(string)
@@ -80,17 +80,13 @@ func answerZoom(req *engine.WebhookRequest, _ *config, s *scheme) (*engine.Webho
 	if err := checkChallenge(token); err != nil {
 		return nil, err
 	}
-	keys, _, err := s.keys(req.Auth)
-	if err != nil {
-		return nil, err
-	}
-	sum := mac(hashes[s.algorithm], keys[0].secret, []byte(token))
+	sum := mac(sha256.New, k.secret, []byte(token))
 	return jsonAnswer(map[string]string{"plainToken": token, "encryptedToken": hex.EncodeToString(sum)}), nil
 }
 
 // answerChallenge answers {"challenge": "..."}, beside which there may be a type and a token,
 // with the same. Anything more is an event.
-func answerChallenge(req *engine.WebhookRequest, _ *config, _ *scheme) (*engine.WebhookResponse, error) {
+func answerChallenge(req *engine.WebhookRequest, _ *config, _ key) (*engine.WebhookResponse, error) {
 	body := object(req.Body)
 	challenge, ok := body["challenge"].(string)
 	if !ok {
@@ -109,7 +105,7 @@ func answerChallenge(req *engine.WebhookRequest, _ *config, _ *scheme) (*engine.
 
 // answerHub answers GET ?hub.mode=subscribe&hub.verify_token=...&hub.challenge=... with the
 // challenge. It is not signed; the token takes the place of that.
-func answerHub(req *engine.WebhookRequest, c *config, _ *scheme) (*engine.WebhookResponse, error) {
+func answerHub(req *engine.WebhookRequest, c *config, _ key) (*engine.WebhookResponse, error) {
 	if req.Method != http.MethodGet {
 		return nil, nil
 	}
@@ -134,8 +130,8 @@ func answerHub(req *engine.WebhookRequest, c *config, _ *scheme) (*engine.Webhoo
 }
 
 // answerParameter answers requests that have a parameter in their query with what it holds.
-func answerParameter(method, name string) func(*engine.WebhookRequest, *config, *scheme) (*engine.WebhookResponse, error) {
-	return func(req *engine.WebhookRequest, _ *config, _ *scheme) (*engine.WebhookResponse, error) {
+func answerParameter(method, name string) func(*engine.WebhookRequest, *config, key) (*engine.WebhookResponse, error) {
+	return func(req *engine.WebhookRequest, _ *config, _ key) (*engine.WebhookResponse, error) {
 		values := queryOf(req.URL)[name]
 		if req.Method != method || len(values) == 0 || len(req.Body) > 0 {
 			return nil, nil

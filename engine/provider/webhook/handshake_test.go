@@ -85,6 +85,22 @@ func TestHandshakes(t *testing.T) {
 	}
 }
 
+// A secret that is being replaced stands before its successor, which the sender asks about.
+func TestHandshakeIsAnsweredWithTheSecretInUse(t *testing.T) {
+	t.Parallel()
+	const body = `{"event":"endpoint.url_validation","payload":{"plainToken":"p"}}`
+	for _, secret := range texts {
+		req := request(t, values{"verify": "zoom"}, texts[:], body, senders["zoom"].sign(secret, now.Unix(), body)...)
+		result, err := trigger.Handle(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := string(result.Response.Body), `{"encryptedToken":"`+hexMAC(secret, "p")+`","plainToken":"p"}`; got != want {
+			t.Errorf("signed with %q: got %s, want %s", secret, got, want)
+		}
+	}
+}
+
 func TestHandshakesAreRefused(t *testing.T) {
 	t.Parallel()
 	for query, want := range map[string]int{

@@ -50,14 +50,14 @@ func handle(_ context.Context, req engine.WebhookRequest) (engine.WebhookResult,
 	if err != nil {
 		return engine.WebhookResult{}, err
 	}
-	if answer, err := s.shake(&req, &c, false); answer != nil || err != nil {
+	if answer, err := s.shake(&req, &c, false, key{}); answer != nil || err != nil {
 		return engine.WebhookResult{Response: answer}, err
 	}
-	id, err := s.verify(&req, &c)
+	id, k, err := s.verify(&req, &c)
 	if err != nil {
 		return engine.WebhookResult{}, err
 	}
-	if answer, err := s.shake(&req, &c, true); answer != nil || err != nil {
+	if answer, err := s.shake(&req, &c, true, k); answer != nil || err != nil {
 		return engine.WebhookResult{Response: answer}, err
 	}
 	in, err := s.read(&req, id)

@@ -40,43 +40,44 @@ func (s *scheme) plain(signature string) string {
 	return signature
 }
 
-// verify returns nil if the request was sent by someone who knows one of the secrets, and the
-// id that was signed with it, if the scheme has one. Its error comes from [engine.Refuse] when
-// the request is to blame, and holds no secret and no signature.
-func (s *scheme) verify(req *engine.WebhookRequest, c *config) (id string, err error) {
+// verify returns no error if the request was sent by someone who knows one of the secrets, and
+// then the id that was signed with it, if the scheme has one, and its key. Its error comes from
+// [engine.Refuse] when the request is to blame, and holds no secret and no signature.
+func (s *scheme) verify(req *engine.WebhookRequest, c *config) (id string, k key, err error) {
 	if s.name == verifyNone {
-		return "", nil
+		return "", key{}, nil
 	}
 	keys, unusable, err := s.keys(req.Auth)
 	if err != nil {
-		return "", fmt.Errorf("the request cannot be verified: %w", err)
+		return "", key{}, fmt.Errorf("the request cannot be verified: %w", err)
 	}
 	claim, err := s.claimOf(req.Header)
 	if err == nil {
-		err = s.match(req, c, claim, keys)
+		k, err = s.match(req, c, claim, keys)
 	}
 	if err != nil && unusable != nil {
 		err = fmt.Errorf("%w (besides, %w)", err, unusable)
 	}
 	if err != nil {
-		return "", engine.Refuse(http.StatusUnauthorized, fmt.Errorf("not verified as %s: %w", s.name, err))
+		return "", key{}, engine.Refuse(http.StatusUnauthorized, fmt.Errorf("not verified as %s: %w", s.name, err))
 	}
-	return claim.id, nil
+	return claim.id, k, nil
 }
 
-func (s *scheme) match(req *engine.WebhookRequest, c *config, claim claim, keys []key) error {
+// match returns the first key with which the claim is true.
+func (s *scheme) match(req *engine.WebhookRequest, c *config, claim claim, keys []key) (key, error) {
 	if s.signed == "" {
 		return matchToken(claim.signatures[0], keys)
 	}
 	if s.timed() {
 		if err := s.checkTimestamp(claim.timestamp, req.Now, c.tolerance()); err != nil {
-			return err
+			return key{}, err
 		}
 	}
 	parts := parseTemplate(s.signed)
 	for _, text := range besideID(parts) {
 		if strings.Contains(claim.id, text) {
-			return fmt.Errorf("the id has %q in it, which ends it in what is signed", text)
+			return key{}, fmt.Errorf("the id has %q in it, which ends it in what is signed", text)
 		}
 	}
 	var message [][]byte
@@ -95,18 +96,18 @@ func (s *scheme) match(req *engine.WebhookRequest, c *config, claim claim, keys 
 	for _, k := range keys {
 		if k.public != nil {
 			if matchPublic(k.public, slices.Concat(message...), claim.public) {
-				return nil
+				return k, nil
 			}
 			continue
 		}
 		want := []byte(encodings[s.encoding](mac(hashes[s.algorithm], k.secret, message...)))
 		for _, got := range claim.signatures {
 			if hmac.Equal([]byte(s.plain(got)), want) {
-				return nil
+				return k, nil
 			}
 		}
 	}
-	return errors.New("no signature was made of this request with any of the secrets; check that they are this sender's, and that nothing between changes the body")
+	return key{}, errors.New("no signature was made of this request with any of the secrets; check that they are this sender's, and that nothing between changes the body")
 }
 
 func mac(h func() hash.Hash, key []byte, message ...[]byte) []byte {
@@ -119,14 +120,14 @@ func mac(h func() hash.Hash, key []byte, message ...[]byte) []byte {
 
 // matchToken is for senders that send the secret itself. The digests have one length, so that
 // the time taken does not tell that of the secret.
-func matchToken(token string, keys []key) error {
+func matchToken(token string, keys []key) (key, error) {
 	got := sha256.Sum256([]byte(token))
 	for _, k := range keys {
 		if want := sha256.Sum256(k.secret); hmac.Equal(got[:], want[:]) {
-			return nil
+			return k, nil
 		}
 	}
-	return errors.New("the secret that was sent is none of the secrets")
+	return key{}, errors.New("the secret that was sent is none of the secrets")
 }
 
 func matchPublic(key ed25519.PublicKey, message []byte, signatures []string) bool {
