@@ -54,7 +54,8 @@
 //   - encoding: of the signature: "hex" (default), "base64" or "base64url".
 //   - secret_encoding: "text" (default), "base64" or "hex": how a secret stands for the key.
 //   - template: what is signed, of {body}, {timestamp} and {id}. Default "{body}".
-//   - timestamp_header and id_header: where these are. A time is in Unix seconds or milliseconds.
+//   - timestamp_header and id_header: where these are. A time is in Unix seconds or milliseconds;
+//     with {timestamp} right beside {body}, a body with a digit there is refused.
 //
 // token is for those who send the secret itself, in header after prefix, such as Telegram in
 // X-Telegram-Bot-Api-Secret-Token, or "Bearer ..." in Authorization.

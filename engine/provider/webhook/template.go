@@ -48,3 +48,17 @@ func besideID(parts []part) (texts []string) {
 	}
 	return texts
 }
+
+// shiftable tells whether a digit of the body could be one of the timestamp as well, because it
+// stands right beside it: as seconds and as milliseconds, both could be near the present.
+func shiftable(parts []part, body []byte) bool {
+	digit := func(c byte) bool { return '0' <= c && c <= '9' }
+	for i := 1; i < len(parts) && len(body) > 0; i++ {
+		switch before, after := parts[i-1].name, parts[i].name; {
+		case before == "timestamp" && after == "body" && digit(body[0]),
+			before == "body" && after == "timestamp" && digit(body[len(body)-1]):
+			return true
+		}
+	}
+	return false
+}

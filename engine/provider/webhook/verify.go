@@ -80,6 +80,9 @@ func (s *scheme) match(req *engine.WebhookRequest, c *config, claim claim, keys 
 			return key{}, fmt.Errorf("the id has %q in it, which ends it in what is signed", text)
 		}
 	}
+	if shiftable(parts, req.Body) {
+		return key{}, errors.New("the body has a digit right beside the timestamp, which could be one of either in what is signed")
+	}
 	var message [][]byte
 	for _, p := range parts {
 		switch p.name {

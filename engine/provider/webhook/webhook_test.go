@@ -306,6 +306,30 @@ func TestTimestampsAreDigits(t *testing.T) {
 	}
 }
 
+// A time right beside the body gives none of its digits to it, and takes none from it: what is
+// signed would be the same, and both times may be now.
+func TestDigitsAreOfTheTimeOrTheBody(t *testing.T) {
+	t.Parallel()
+	const seconds, millis = "1768056300", "1768056300123"
+	for _, c := range []struct {
+		template, timestamp, body, signed string
+		want                              int
+	}{
+		{"{timestamp}{body}", millis, "{}", millis + "{}", 0},
+		{"{timestamp}{body}", seconds, "123{}", millis + "{}", 401},
+		{"{timestamp}{body}", seconds, "", seconds, 0},
+		{"{timestamp}.{body}", seconds, "123{}", seconds + ".123{}", 0},
+		{"{body}{timestamp}", millis, "{}", "{}" + millis, 0},
+		{"{body}{timestamp}", seconds, "{}1", "{}1" + seconds, 401},
+	} {
+		config := values{"verify": "hmac", "header": "X-S", "template": c.template, "timestamp_header": "X-T"}
+		req := request(t, config, []string{"k"}, c.body, "X-S", hexMAC("k", c.signed), "X-T", c.timestamp)
+		if _, err := trigger.Handle(t.Context(), req); status(err) != c.want {
+			t.Errorf("%s, at %s, %q: %v", c.template, c.timestamp, c.body, err)
+		}
+	}
+}
+
 // The tolerance is the config's.
 func TestToleranceIsTheConfigs(t *testing.T) {
 	t.Parallel()
