@@ -25,7 +25,8 @@ import (
 
 const (
 	headerTimeout   = 10 * time.Second // to read a request's line and headers
-	requestTimeout  = 30 * time.Second // to read a request, and to answer it
+	requestTimeout  = 30 * time.Second // to read a request
+	answerTimeout   = 30 * time.Second // after that, to work on it and to answer
 	maxHeaders      = 128 << 10        // bytes of a request's line and headers, of which a query may be half
 	idleTimeout     = 2 * time.Minute  // of a kept connection
 	requestsTimeout = 10 * time.Second // at the end, for requests in flight
@@ -170,9 +171,11 @@ func (s serveCommand) retention() (time.Duration, error) {
 	return d, nil
 }
 
-// newServer is an HTTP server that does not wait for ever for a slow client.
+// newServer is an HTTP server that does not wait for ever for a slow client. WriteTimeout counts
+// from the headers on, so that it has to leave time for the body: whoever took too long over one
+// is told so.
 func newServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: idleTimeout,
+	return &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout + answerTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeaders, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 }
 

@@ -80,13 +80,13 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 					return err
 				}
 			}
-		}), requestTimeout},
+		}), requestTimeout + answerTimeout},
 		"KeepsItsConnection": {send("GET / HTTP/1.1\r\nHost: a\r\n\r\n", wait), idleTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				client := connect(t, func(w http.ResponseWriter, r *http.Request) {
 					if _, err := io.Copy(io.Discard, r.Body); err != nil {
 						return
 					}
@@ -94,24 +94,62 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 						_, _ = io.WriteString(w, strings.Repeat("x", 1<<20))
 					}
 				})
-				l := pipes{make(chan net.Conn), make(chan struct{})}
-				server := newServer(handler, slog.New(slog.DiscardHandler))
-				served := make(chan error, 1)
-				go func() { served <- server.Serve(l) }()
-				client, conn := net.Pipe()
-				l.conns <- conn
 				began := time.Now()
-				_ = client.SetDeadline(began.Add(time.Hour))
 				err := tt.client(client)
 				if took := time.Since(began); took > tt.within+time.Second {
 					t.Errorf("it was cut off after %v (%v), want %v", took, err, tt.within)
 				}
-				client.Close()
-				server.Close()
-				if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-					t.Error(err)
-				}
 			})
+		})
+	}
+}
+
+// connect has a handler served as the daemon does, to one client, for the length of a test.
+func connect(t *testing.T, handler http.HandlerFunc) (client net.Conn) {
+	l := pipes{make(chan net.Conn), make(chan struct{})}
+	server := newServer(handler, slog.New(slog.DiscardHandler))
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	client, conn := net.Pipe()
+	l.conns <- conn
+	_ = client.SetDeadline(time.Now().Add(time.Hour))
+	t.Cleanup(func() {
+		client.Close()
+		server.Close()
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	return client
+}
+
+// A client whose body did not arrive in time hears of it, and there is time to work on one that
+// arrived late.
+func TestSlowBodiesAreAnswered(t *testing.T) {
+	t.Parallel()
+	for rest, want := range map[string]string{"": "late", "bc": "whole"} {
+		synctest.Test(t, func(t *testing.T) {
+			client := connect(t, func(w http.ResponseWriter, r *http.Request) {
+				answer := "whole"
+				if _, err := io.Copy(io.Discard, r.Body); err != nil {
+					answer = "late"
+				}
+				<-time.After(answerTimeout - time.Second)
+				_, _ = io.WriteString(w, answer)
+			})
+			go func() {
+				_, _ = io.WriteString(client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na")
+				<-time.After(requestTimeout - time.Millisecond)
+				_, _ = io.WriteString(client, rest)
+			}()
+			resp, err := http.ReadResponse(bufio.NewReader(client), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if got, err := io.ReadAll(resp.Body); string(got) != want || err != nil {
+				t.Errorf("%q, %v, want %q", got, err, want)
+			}
 		})
 	}
 }
