@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/callbackd/callbackd/engine/internal/outbound"
@@ -96,7 +97,7 @@ func (o Options) validate() error {
 	if o.Path == "" {
 		return errors.New("engine: Options.Path is empty")
 	}
-	if u, err := url.Parse(o.PublicURL); o.PublicURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+	if u, err := url.Parse(o.PublicURL); o.PublicURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.ContainsAny(o.PublicURL, "?#")) {
 		return errors.New("engine: Options.PublicURL must be an absolute http or https URL without user, query and fragment")
 	}
 	for name, value := range map[string]int{"MaxPolls": o.MaxPolls, "MaxDeliveries": o.MaxDeliveries, "PollTimeout": int(o.PollTimeout)} {

@@ -270,6 +270,23 @@ func TestWebhookOfAnInstanceThatWasDetachedMeanwhileIsGone(t *testing.T) {
 	}
 }
 
+// The path of a webhook follows the public URL, and must not become a part of something else.
+func TestPublicURLCanBeFollowedByAPath(t *testing.T) {
+	t.Parallel()
+	for public, ok := range map[string]bool{
+		"https://a.test": true, "http://a.test:1/b/": true,
+		"https://a.test/?": false, "https://a.test?b": false, "https://a.test/#": false, "https://a.test#b": false, "https://b@a.test": false, "a.test": false, "ftp://a.test": false,
+	} {
+		e, err := engine.Open(t.Context(), engine.Options{Path: filepath.Join(t.TempDir(), "a.db"), NoSync: true, PublicURL: public})
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", public, err)
+		}
+		if err == nil {
+			t.Cleanup(func() { _ = e.Close() })
+		}
+	}
+}
+
 func TestWebhookTakesRequestsOnlyWhileItIsAttendedTo(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*testing.T, hook){

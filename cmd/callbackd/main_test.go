@@ -309,6 +309,7 @@ func TestBadFlagsAreExplained(t *testing.T) {
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--public-url", "nonsense", "--db", filepath.Join(t.TempDir(), "x.db")}, "absolute http or https URL"},
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--retention", "30d", "--db", filepath.Join(t.TempDir(), "x.db")}, "above zero such as 36h"},
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--public-url", "https://hooks.test/?a=b", "--db", filepath.Join(t.TempDir(), "x.db")}, "must not hold a query"},
+		{[]string{"serve", "--addr", "127.0.0.1:0", "--public-url", "https://hooks.test/?", "--db", filepath.Join(t.TempDir(), "x.db")}, "must not hold a query"},
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--public-url", "https://user:pass@hooks.test", "--db", filepath.Join(t.TempDir(), "x.db")}, "must not hold a user or password"},
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--slate", "https://host/secret", "--db", filepath.Join(t.TempDir(), "x.db")}, "NAME=URL"},
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--slate", "x=exec:/nowhere/at/all", "--db", filepath.Join(t.TempDir(), "x.db")}, "integration x: "},

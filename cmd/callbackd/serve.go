@@ -86,7 +86,7 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 		return errors.New("--public-url must be an absolute http or https URL")
 	} else if u != nil && u.User != nil {
 		return errors.New("--public-url must not hold a user or password: it is shown to everybody")
-	} else if u != nil && (u.RawQuery != "" || u.Fragment != "") {
+	} else if u != nil && (u.RawQuery != "" || u.ForceQuery || u.Fragment != "") {
 		return errors.New("--public-url must not hold a query or fragment: the paths of webhooks follow it")
 	}
 	key, err := s.key()
