@@ -70,7 +70,7 @@ func TestConfigsOfOthersAreErrors(t *testing.T) {
 			t.Errorf("%s is taken for one", config)
 		}
 	}
-	for _, input := range []string{`7`, `[]`, `{"body":` + strings.Repeat("1", 1001) + `}`, `{`} {
+	for _, input := range []string{`7`, `[]`, `{`} {
 		_, err := trigger.Map(t.Context(), engine.MapRequest{Source: engine.Source{Config: json.RawMessage(`{"verify":"none"}`)}, Input: json.RawMessage(input)})
 		if err == nil {
 			t.Errorf("%.20s is taken for a request", input)

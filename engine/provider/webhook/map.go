@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -35,18 +36,19 @@ func mapInput(ctx context.Context, req engine.MapRequest) (engine.Mapped, error)
 	if err := json.Unmarshal(req.Input, &in); err != nil {
 		return engine.Mapped{}, fmt.Errorf("read the request: %w", err)
 	}
-	decoded, err := jq.Decode(req.Input)
-	if err != nil {
-		return engine.Mapped{}, fmt.Errorf("read the request: %w", err)
-	}
-	if request, ok := decoded.(map[string]any); ok && in.Text != "" {
-		request["body"] = in.Text
-	}
+	// Decoded, a body can take fifty times its bytes: nothing is, if no program looks at it.
+	request := sync.OnceValues(func() (any, error) {
+		decoded, err := jq.Decode(req.Input)
+		if fields, ok := decoded.(map[string]any); ok && in.Text != "" {
+			fields["body"] = in.Text
+		}
+		return decoded, err
+	})
 	m := engine.Mapped{Output: in.output()}
-	if m.Type, err = typeOf(ctx, &c, &s, decoded); err != nil {
+	if m.Type, err = typeOf(ctx, &c, &s, request); err != nil {
 		return engine.Mapped{}, err
 	}
-	if m.SourceID, err = idOf(ctx, &c, &s, decoded); err != nil {
+	if m.SourceID, err = idOf(ctx, &c, &s, request); err != nil {
 		return engine.Mapped{}, err
 	}
 	if m.SourceID == "" {
@@ -75,7 +77,7 @@ func (in *input) output() json.RawMessage {
 
 // typeOf is the event's type: what the config's program gives, and it must give one, or what
 // the scheme's does.
-func typeOf(ctx context.Context, c *config, s *scheme, request any) (string, error) {
+func typeOf(ctx context.Context, c *config, s *scheme, request func() (any, error)) (string, error) {
 	v, err := run(ctx, "event_type", c.EventType, s.eventType, request)
 	if err != nil {
 		return "", err
@@ -106,7 +108,7 @@ func cleanType(text string) string {
 
 // idOf is the sender's id of what it sent: what the config's program gives, and it must give
 // one, or what the scheme's does, which may be "".
-func idOf(ctx context.Context, c *config, s *scheme, request any) (string, error) {
+func idOf(ctx context.Context, c *config, s *scheme, request func() (any, error)) (string, error) {
 	v, err := run(ctx, "id", c.ID, s.id, request)
 	if err != nil {
 		return "", err
@@ -120,7 +122,7 @@ func idOf(ctx context.Context, c *config, s *scheme, request any) (string, error
 
 // run runs the config's program, or else the scheme's, which was not made for this request in
 // particular: what goes wrong with it is no result.
-func run(ctx context.Context, field, own, schemes string, request any) (any, error) {
+func run(ctx context.Context, field, own, schemes string, request func() (any, error)) (any, error) {
 	src := own
 	if src == "" {
 		src = schemes
@@ -132,7 +134,10 @@ func run(ctx context.Context, field, own, schemes string, request any) (any, err
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", field, err)
 	}
-	v, err := program.One(ctx, request)
+	v, err := request()
+	if err == nil {
+		v, err = program.One(ctx, v)
+	}
 	if err != nil && own == "" {
 		return nil, ctx.Err()
 	}

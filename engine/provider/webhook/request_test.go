@@ -66,6 +66,7 @@ func TestTypesAndIDs(t *testing.T) {
 		"UnreadableIDsAreNone":   {sender: "stripe", body: `{"id":"\ud800"}`, want: "request.received #"},
 		"EmptyIDsAreNone":        {sender: "stripe", body: `{"id":"","type":""}`, want: "request.received #"},
 		"StrangeOnesAreNone":     {sender: "stripe", body: `{"id":[],"type":7}`, want: "request.received #"},
+		"LongNumbersAreNoMatter": {sender: "stripe", body: `{"id":"evt_1","n":` + strings.Repeat("1", 1001) + `}`, want: "request.received #"},
 		"TextIsNoObject":         {sender: "stripe", body: `hello`, want: "request.received #"},
 		"NoBody":                 {sender: "stripe", body: ``, want: "request.received #"},
 	} {
