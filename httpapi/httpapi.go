@@ -104,8 +104,9 @@ func noEndpoint(r *request) (any, error) {
 }
 
 func methodNotAllowed(r *request) (any, error) {
-	// The router allows OPTIONS everywhere, although nothing here answers it.
-	allowed := slices.DeleteFunc(strings.Split(r.header.Get("Allow"), ", "), func(method string) bool { return method == http.MethodOptions })
+	// The router allows OPTIONS everywhere, although only webhooks answer it.
+	webhook := strings.HasPrefix(r.http.URL.Path, "/webhooks/")
+	allowed := slices.DeleteFunc(strings.Split(r.header.Get("Allow"), ", "), func(method string) bool { return method == http.MethodOptions && !webhook })
 	allow := strings.Join(allowed, ", ")
 	r.header.Set("Allow", allow)
 	return nil, &engine.Error{Code: codeMethodNotAllowed, Message: r.http.Method + " is not possible here", Hint: "use one of " + allow}

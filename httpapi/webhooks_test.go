@@ -178,8 +178,8 @@ func TestWebhookTakesAnyMethodPathAndBody(t *testing.T) {
 			t.Errorf("%s: %d %s", path, a.Status, a.Body)
 		}
 	}
-	if a := h.send("TRACE", "", ""); a.Status != 405 {
-		t.Errorf("TRACE: %d", a.Status)
+	if a := h.send("TRACE", "", ""); a.Status != 405 || a.Header.Get("Allow") != "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT" {
+		t.Errorf("TRACE: %d %v", a.Status, a.Header)
 	}
 }
 
