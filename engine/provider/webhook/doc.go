@@ -55,7 +55,7 @@
 //   - secret_encoding: "text" (default), "base64" or "hex": how a secret stands for the key.
 //   - template: what is signed, of {body}, {timestamp} and {id}. Default "{body}".
 //   - timestamp_header and id_header: where these are. A time is in Unix seconds or milliseconds;
-//     with {timestamp} right beside {body}, a body with a digit there is refused.
+//     with {body} right after {timestamp}, a body that begins with a digit is refused.
 //
 // token is for those who send the secret itself, in header after prefix, such as Telegram in
 // X-Telegram-Bot-Api-Secret-Token, or "Bearer ..." in Authorization.

@@ -49,15 +49,13 @@ func besideID(parts []part) (texts []string) {
 	return texts
 }
 
-// shiftable tells whether a digit of the body could be one of the timestamp as well, because it
-// stands right beside it: as seconds and as milliseconds, both could be near the present.
+// shiftable tells whether a digit that the body begins with could be the timestamp's last one as
+// well, because nothing stands between: in seconds and in milliseconds, both could be near the
+// present. A body before the timestamp is in no such doubt: the first digits would be others.
 func shiftable(parts []part, body []byte) bool {
-	digit := func(c byte) bool { return '0' <= c && c <= '9' }
-	for i := 1; i < len(parts) && len(body) > 0; i++ {
-		switch before, after := parts[i-1].name, parts[i].name; {
-		case before == "timestamp" && after == "body" && digit(body[0]),
-			before == "body" && after == "timestamp" && digit(body[len(body)-1]):
-			return true
+	for i, p := range parts {
+		if p.name == "body" && i > 0 && parts[i-1].name == "timestamp" {
+			return len(body) > 0 && '0' <= body[0] && body[0] <= '9'
 		}
 	}
 	return false

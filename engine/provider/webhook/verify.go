@@ -81,7 +81,7 @@ func (s *scheme) match(req *engine.WebhookRequest, c *config, claim claim, keys 
 		}
 	}
 	if shiftable(parts, req.Body) {
-		return key{}, errors.New("the body has a digit right beside the timestamp, which could be one of either in what is signed")
+		return key{}, errors.New("the body begins with a digit, which in what is signed could be the last one of the timestamp")
 	}
 	var message [][]byte
 	for _, p := range parts {
