@@ -32,16 +32,24 @@ type hooks struct {
 	unregister func(ctx context.Context) error
 }
 
-func (h *hooks) called(ctx context.Context, sign string, req engine.RegisterRequest, fail func(context.Context) error) error {
+func (h *hooks) called(ctx context.Context, sign string, req engine.RegisterRequest, does *func(context.Context) error) error {
 	h.mu.Lock()
 	h.calls = append(h.calls, sign+req.URL)
 	h.at = append(h.at, time.Since(h.start).Round(time.Second))
 	h.last = req
+	fail := *does
 	h.mu.Unlock()
 	if fail != nil {
 		return fail(ctx)
 	}
 	return nil
+}
+
+// set changes what the source does, which the engine may be asking just now.
+func set[T any](h *hooks, does *T, to T) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	*does = to
 }
 
 func (h *hooks) provider() engine.Provider {
@@ -51,7 +59,7 @@ func (h *hooks) provider() engine.Provider {
 	return engine.Provider{Key: "hooks", AuthMethods: []engine.AuthMethod{{Key: "token"}}, Triggers: []engine.Trigger{
 		{Key: "made", Handle: handle,
 			Register: func(ctx context.Context, req engine.RegisterRequest) (engine.Registration, error) {
-				if err := h.called(ctx, "+", req, h.register); err != nil {
+				if err := h.called(ctx, "+", req, &h.register); err != nil {
 					return engine.Registration{}, err
 				}
 				h.mu.Lock()
@@ -64,7 +72,7 @@ func (h *hooks) provider() engine.Provider {
 				return r, nil
 			},
 			Unregister: func(ctx context.Context, req engine.RegisterRequest) error {
-				if err := h.called(ctx, "-", req, h.unregister); err != nil {
+				if err := h.called(ctx, "-", req, &h.unregister); err != nil {
 					return err
 				}
 				h.mu.Lock()
@@ -309,7 +317,7 @@ func TestFailingRegistrationIsTriedAgain(t *testing.T) {
 		t.Parallel()
 		withHooks(t, func(o *engine.Options) { o.PublicURL = "https://first.test" }, func(t *testing.T, b *bench) {
 			var fail error = errors.New("the source says first-token is no good")
-			b.register = func(context.Context) error { return fail }
+			set(b.hooks, &b.register, func(context.Context) error { return fail })
 			b.detach()
 			time.Sleep(time.Second)
 			b.seen()
@@ -364,7 +372,7 @@ func TestFailingRegistrationIsTriedAgain(t *testing.T) {
 			withHooks(t, func(o *engine.Options) { o.PublicURL = "" }, func(t *testing.T, b *bench) {
 				synctest.Wait()
 				b.shows(false, "failing", "registration_failed", "--public-url")
-				b.register = c.fail
+				set(b.hooks, &b.register, c.fail)
 				// With a URL, it does not wait as long as it would have to.
 				b.reopen(func(o *engine.Options) { o.PublicURL = hooksURL })
 				began := time.Now()
@@ -374,7 +382,7 @@ func TestFailingRegistrationIsTriedAgain(t *testing.T) {
 				if c.again == 0 {
 					time.Sleep(10 * time.Minute)
 					b.expect()
-					b.register = nil
+					set(b.hooks, &b.register, nil)
 					must(b.e.UpdateConfig(t.Context(), b.config(), engine.UpdateConfig{Value: json.RawMessage(`{"v":2}`)}))(t)
 					time.Sleep(time.Second)
 					b.shows(true, "active", "", "")
@@ -383,7 +391,7 @@ func TestFailingRegistrationIsTriedAgain(t *testing.T) {
 				if in := tr.NextPollAt.Sub(began); in < c.again-2*time.Second || in > c.again+33*time.Second {
 					t.Errorf("tried again in %s, want %s", in, c.again)
 				}
-				b.register = nil
+				set(b.hooks, &b.register, nil)
 				time.Sleep(c.again + 5*time.Second)
 				b.shows(true, "active", "", "")
 			})
@@ -399,7 +407,7 @@ func TestRegistrationThatRunsOnIsTold(t *testing.T) {
 		b.detach()
 		time.Sleep(time.Second)
 		held := make(chan struct{})
-		b.register = func(context.Context) error { <-held; return nil }
+		set(b.hooks, &b.register, func(context.Context) error { <-held; return nil })
 		b.attach()
 		time.Sleep(40 * time.Second)
 		b.shows(false, "failing", "registration_failed", "runs on")
@@ -425,7 +433,7 @@ func TestRegistrationThatExpiresIsRenewed(t *testing.T) {
 				b.detach()
 				time.Sleep(time.Second)
 				b.seen()
-				b.expires = c.expires
+				set(b.hooks, &b.expires, c.expires)
 				b.attach()
 				synctest.Wait()
 				began := time.Now()
@@ -445,7 +453,7 @@ func TestRegistrationThatExpiresIsRenewed(t *testing.T) {
 					t.Errorf("renewed with %+v", r)
 				}
 				// One that cannot be renewed is there still, and says so.
-				b.register = func(context.Context) error { return errors.New("not now") }
+				set(b.hooks, &b.register, func(context.Context) error { return errors.New("not now") })
 				time.Sleep(time.Until(b.trigger().NextPollAt) + 2*time.Second)
 				b.shows(true, "failing", "registration_failed", "not now")
 			})
@@ -484,7 +492,7 @@ func TestChangedWebhookIsRegisteredAnew(t *testing.T) {
 				time.Sleep(10 * time.Minute)
 				b.expect()
 				// The former one that cannot be taken back does not keep the new one from being made, which knows of it.
-				b.unregister = func(context.Context) error { return engine.Permanent(errors.New("no")) }
+				set(b.hooks, &b.unregister, func(context.Context) error { return engine.Permanent(errors.New("no")) })
 				must(b.e.UpdateConfig(t.Context(), b.config(), engine.UpdateConfig{Value: json.RawMessage(`{"v":3}`)}))(t)
 				time.Sleep(2 * time.Second)
 				b.expect("-"+c.url, "+"+c.url)
@@ -493,7 +501,8 @@ func TestChangedWebhookIsRegisteredAnew(t *testing.T) {
 				}
 				b.shows(true, "active", "", "")
 				// One that was taken back, and could not be made anew, is not registered.
-				b.unregister, b.register = nil, func(context.Context) error { return errors.New("not now") }
+				set(b.hooks, &b.unregister, nil)
+				set(b.hooks, &b.register, func(context.Context) error { return errors.New("not now") })
 				must(b.e.UpdateConfig(t.Context(), b.config(), engine.UpdateConfig{Value: json.RawMessage(`{"v":4}`)}))(t)
 				time.Sleep(2 * time.Second)
 				b.shows(false, "failing", "registration_failed", "not now")

@@ -28,10 +28,11 @@ func TestRegistrationInFlight(t *testing.T) {
 		b.detach()
 		time.Sleep(time.Second)
 		b.seen()
-		b.register, held, release = hold()
+		call, held, release := hold()
+		set(b.hooks, &b.register, call)
 		b.attach()
 		<-held
-		b.register = nil
+		set(b.hooks, &b.register, nil)
 		return held, release
 	}
 
@@ -101,11 +102,11 @@ func TestRegistrationInFlight(t *testing.T) {
 			b.detach()
 			time.Sleep(time.Second)
 			b.seen()
-			b.register = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+			set(b.hooks, &b.register, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 			b.attach()
 			synctest.Wait()
 			_ = b.e.Close()
-			b.register = nil
+			set(b.hooks, &b.register, nil)
 			b.open()
 			time.Sleep(2 * time.Second) // it is due as it was
 			b.expect("+"+hooksURL, "+"+hooksURL)
@@ -119,14 +120,14 @@ func TestRegistrationInFlight(t *testing.T) {
 			synctest.Wait()
 			b.seen()
 			call, held, release := hold()
-			b.unregister = call
+			set(b.hooks, &b.unregister, call)
 			b.detach()
 			<-held
 			b.attach()
 			time.Sleep(10 * time.Second)
 			b.expect("-" + hooksURL) // one thing at a time
 			close(release)
-			b.unregister = nil
+			set(b.hooks, &b.unregister, nil)
 			time.Sleep(2 * time.Second)
 			b.expect("+" + hooksURL)
 			b.shows(true, "active", "", "")
@@ -147,7 +148,7 @@ func TestFailingUnregistrationIsTriedAgain(t *testing.T) {
 			synctest.Wait()
 			b.seen()
 			fail := errors.New("first-token and its hook are locked")
-			b.unregister = func(context.Context) error { return fail }
+			set(b.hooks, &b.unregister, func(context.Context) error { return fail })
 			must(b.e.ArchiveConfig(t.Context(), b.config()))(t)
 			b.start = time.Now()
 			time.Sleep(5 * time.Minute)
@@ -180,11 +181,11 @@ func TestFailingUnregistrationIsTriedAgain(t *testing.T) {
 		t.Parallel()
 		withHooks(t, nil, func(t *testing.T, b *bench) {
 			synctest.Wait()
-			b.unregister = func(context.Context) error { return errors.New("locked") }
+			set(b.hooks, &b.unregister, func(context.Context) error { return errors.New("locked") })
 			must(b.e.ArchiveConfig(t.Context(), b.config()))(t)
 			time.Sleep(5 * time.Second)
 			b.shows(true, "paused", "unregistration_failed", "locked")
-			b.unregister = nil
+			set(b.hooks, &b.unregister, nil)
 			time.Sleep(2 * time.Minute)
 			b.shows(false, "paused", "config_archived", "")
 		})
@@ -206,12 +207,12 @@ func TestFailingUnregistrationIsTriedAgain(t *testing.T) {
 			withHooks(t, nil, func(t *testing.T, b *bench) {
 				synctest.Wait()
 				b.seen()
-				b.unregister = c.fail
+				set(b.hooks, &b.unregister, c.fail)
 				b.detach()
 				time.Sleep(30 * time.Second)
 				b.shows(c.left, "paused", c.code, c.text)
 				b.expect("-" + hooksURL)
-				b.unregister = nil
+				set(b.hooks, &b.unregister, nil)
 				if c.left {
 					time.Sleep(6 * time.Minute)
 					b.expect("-" + hooksURL)
