@@ -14,7 +14,7 @@ const (
 	// noteFailuresEvery is how often a trigger's failed requests are noted in the file at most:
 	// whoever sends them must not have it written as often as he likes.
 	noteFailuresEvery = time.Second
-	// maxNoted bounds the triggers of which that is known.
+	// maxNoted bounds the triggers of which that is known, and of which the last refusal is.
 	maxNoted = 1000
 )
 
@@ -22,14 +22,15 @@ var errLeftBehind = errors.New("the call runs on past its deadline: the provider
 
 // inbound are the requests that are in hand.
 type inbound struct {
-	mu     sync.Mutex
-	doors  map[int64]*door // by row number of the trigger; those with requests in hand
-	noted  map[int64]time.Time
-	count  int           // of requests
-	closed bool          // no more are taken
-	empty  chan struct{} // closed when closed and count is 0
-	end    context.CancelFunc
-	ended  context.Context // cuts short what is in hand
+	mu      sync.Mutex
+	doors   map[int64]*door // by row number of the trigger; those with requests in hand
+	noted   map[int64]time.Time
+	refused map[string]Refusal // the last of each trigger, by its id
+	count   int                // of requests
+	closed  bool               // no more are taken
+	empty   chan struct{}      // closed when closed and count is 0
+	end     context.CancelFunc
+	ended   context.Context // cuts short what is in hand
 }
 
 // door is where one trigger's requests come in.
@@ -42,7 +43,7 @@ type door struct {
 }
 
 func newInbound() *inbound {
-	in := &inbound{doors: make(map[int64]*door), noted: make(map[int64]time.Time), empty: make(chan struct{})}
+	in := &inbound{doors: make(map[int64]*door), noted: make(map[int64]time.Time), refused: make(map[string]Refusal), empty: make(chan struct{})}
 	in.ended, in.end = context.WithCancel(context.Background())
 	return in
 }
@@ -139,6 +140,26 @@ func (in *inbound) note(seq int64) bool {
 	}
 	in.noted[seq] = now
 	return true
+}
+
+// refuse remembers a request that was not believed.
+func (in *inbound) refuse(trigger string, r Refusal) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if _, known := in.refused[trigger]; !known && len(in.refused) >= maxNoted {
+		clear(in.refused)
+	}
+	in.refused[trigger] = r
+}
+
+// lastRefused is a trigger's last request that was not believed; nil: there was none.
+func (in *inbound) lastRefused(trigger string) *Refusal {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if r, ok := in.refused[trigger]; ok {
+		return &r
+	}
+	return nil
 }
 
 // within makes a call, and waits for it no longer than limit, or a second after ctx has ended: what

@@ -36,6 +36,8 @@ type (
 	Instance = store.Instance
 	// InstanceTrigger is one watched thing: when it is polled, and how that goes.
 	InstanceTrigger = store.InstanceTrigger
+	// Refusal is a request to a webhook that was not believed.
+	Refusal = store.Refusal
 	// Destination is where events are sent.
 	Destination = store.Destination
 	// DestinationSettings are what users choose about a destination.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -150,6 +151,9 @@ func declare(p Provider) (*declared, store.ProviderDeclaration, error) {
 	for _, m := range p.AuthMethods {
 		if !keyRE.MatchString(m.Key) || d.auth[m.Key] != nil {
 			return fail("auth method %q: Key must be a name of its own", m.Key)
+		}
+		if !slices.Contains([]string{"", "token", "oauth", "custom"}, m.Type) {
+			return fail("auth method %q: Type must be token, oauth or custom", m.Key)
 		}
 		input := orDefaultSchema(m.InputSchema)
 		if d.auth[m.Key], err = compileSchema(input); err != nil {

@@ -45,9 +45,30 @@ func compileSchema(text json.RawMessage) (*schema, error) {
 	}
 	compiled, err := c.Compile(url)
 	if err != nil {
-		return nil, err
+		return nil, whySchema(err)
 	}
 	return &schema{compiled}, nil
+}
+
+// whySchema is the library's error of a schema in the words of a field's.
+func whySchema(err error) error {
+	invalid, ok := errors.AsType[*jsonschema.SchemaValidationError](err)
+	if !ok {
+		return err
+	}
+	cause, ok := errors.AsType[*jsonschema.ValidationError](invalid.Err)
+	if !ok {
+		return err
+	}
+	var fields []FieldError
+	collect(cause, nil, &fields)
+	var told []string
+	for _, f := range fields {
+		if text := "/" + strings.Join(f.Path, "/") + " " + f.Message; !slices.Contains(told, text) {
+			told = append(told, text)
+		}
+	}
+	return errors.New("is not a JSON Schema: " + strings.Join(told, "; "))
 }
 
 // CheckSchema tells whether a JSON Schema can be that of a config or an auth config: for providers

@@ -99,7 +99,7 @@ func (e *Engine) shownTrigger(t InstanceTrigger, err error) (InstanceTrigger, er
 func (e *Engine) show(t *InstanceTrigger) {
 	e.stuck.show(t)
 	if t.Trigger.Source == "webhook" {
-		t.WebhookURL = e.WebhookURL(t.ID)
+		t.WebhookURL, t.LastRefused = e.WebhookURL(t.ID), e.inbound.lastRefused(t.ID)
 	}
 	if t.Lag == nil || t.NextPollAt.IsZero() || e.poller.polls(t.ID) {
 		return

@@ -150,6 +150,7 @@ func TestDeclarationsAreChecked(t *testing.T) {
 	}{
 		"NoKey":            {engine.Options{Providers: []engine.Provider{{Triggers: []engine.Trigger{trigger}}}}, "Key must be"},
 		"NoTriggers":       {engine.Options{Providers: []engine.Provider{{Key: "p"}}}, "no Triggers"},
+		"AuthType":         {engine.Options{Providers: []engine.Provider{{Key: "p", AuthMethods: []engine.AuthMethod{{Key: "m", Type: "basic"}}, Triggers: []engine.Trigger{{Key: "t"}}}}}, "Type must be token, oauth or custom"},
 		"NoPoll":           {engine.Options{Providers: []engine.Provider{{Key: "p", Triggers: []engine.Trigger{{Key: "t"}}}}}, "either Poll or Handle"},
 		"ShortInterval":    {engine.Options{Providers: []engine.Provider{{Key: "p", Triggers: []engine.Trigger{{Key: "t", Poll: poll, Interval: time.Millisecond}}}}}, "whole seconds"},
 		"TwoTriggers":      {engine.Options{Providers: []engine.Provider{{Key: "p", Triggers: []engine.Trigger{trigger, trigger}}}}, "name of its own"},

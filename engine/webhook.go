@@ -210,7 +210,7 @@ func (in *incoming) handle(ctx context.Context) (h handled, err error) {
 	limited, cancel := context.WithTimeout(ctx, e.options.PollTimeout)
 	defer cancel()
 	trigger, source, err := e.source(limited, t, in.at, in.log)
-	in.auth = source.Auth
+	defer func() { in.auth = source.Auth }() // which may be prepared anew
 	if err != nil {
 		return h, err
 	}
@@ -285,6 +285,7 @@ func (in *incoming) failed(ctx context.Context, err error) error {
 			status = http.StatusBadRequest
 		}
 		in.log.LogAttrs(ctx, slog.LevelInfo, "webhook refused", slog.Int("status", status), slog.String(keyError, text), slog.Duration(keyDuration, took))
+		in.e.inbound.refuse(in.target.ID, Refusal{At: in.at, Status: status, Message: text})
 		return &Error{Code: CodeBadRequest, Message: "the request was refused", Err: Refuse(status, errors.New(text))}
 	}
 	in.log.LogAttrs(ctx, slog.LevelWarn, "webhook could not be handled", slog.String(keyError, text), slog.Duration(keyDuration, took))

@@ -246,4 +246,8 @@ func TestRefusedWebhookIsLoggedWithoutSecrets(t *testing.T) {
 	if text := log.String(); !strings.Contains(text, "webhook refused") || !strings.Contains(text, "signature") || strings.Contains(text, "hush-hush") || strings.Contains(text, "in-query") {
 		t.Errorf("%s", text)
 	}
+	shown := must(e.Instance(t.Context(), s.callback.ID, i.ID))(t).Triggers[0].LastRefused
+	if shown == nil || shown.Status != 401 || !strings.Contains(shown.Message, "signature") || strings.Contains(shown.Message, "hush-hush") || shown.At.IsZero() {
+		t.Errorf("shown: %+v", shown)
+	}
 }

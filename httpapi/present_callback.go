@@ -92,7 +92,14 @@ type instanceTriggerBody struct {
 	LastDurationMS      *int64       `json:"last_duration_ms"`
 	LastItems           *int         `json:"last_items"`
 	LastReceivedAt      timestamp    `json:"last_received_at"`
+	LastRefused         *refusalBody `json:"last_refused"`
 	ProviderTrigger     triggerBody  `json:"provider_trigger"`
+}
+
+type refusalBody struct {
+	At      timestamp `json:"at"`
+	Status  int       `json:"status"`
+	Message string    `json:"message"`
 }
 
 // presentInstanceTrigger shows what polling means only of a trigger that is polled, and what a
@@ -101,6 +108,9 @@ func presentInstanceTrigger(t engine.InstanceTrigger) instanceTriggerBody {
 	body := instanceTriggerBody{Object: "callback.instance.trigger", ID: t.ID, Source: t.Trigger.Source, Status: t.Status, ConsecutiveFailures: t.ConsecutiveFailures,
 		LastError: presentFailure(t.LastError), LastDurationMS: milliseconds(t.LastDuration), LastItems: t.LastItems, ProviderTrigger: presentTrigger(t.Trigger)}
 	if t.Trigger.Source == "webhook" {
+		if r := t.LastRefused; r != nil {
+			body.LastRefused = &refusalBody{At: timestamp(r.At), Status: r.Status, Message: r.Message}
+		}
 		body.WebhookURL, body.IsWebhookRegistered, body.LastReceivedAt = orNull(t.WebhookURL), new(t.Registered), timestamp(t.LastReceivedAt)
 		return body
 	}

@@ -49,8 +49,18 @@ type InstanceTrigger struct {
 
 	State json.RawMessage // what the next poll or request is given; nil: none yet, or it was not asked for this one trigger alone
 
+	LastRefused *Refusal // the last request to a webhook that was not believed, as the engine fills it in; nil: none since it was opened
+
 	WebhookURL string // where the source sends webhooks, as the engine fills it in; "": it is polled, or the public URL is not known
 	Registered bool   // the webhook is known to the source
+}
+
+// Refusal is a request that was not believed. It is not kept in the file: whoever knows a URL
+// could have it written as often as he likes.
+type Refusal struct {
+	At      time.Time
+	Status  int    // that it was answered with
+	Message string // why, which its sender was not told
 }
 
 // NewInstance is an instance to be attached.
