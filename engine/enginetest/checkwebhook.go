@@ -10,45 +10,40 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/callbackd/callbackd/engine"
 )
 
-// hookURL is where a case's trigger receives requests.
-const hookURL = "https://callbackd.test/webhooks/ctr_0000000000000000"
-
-func (r *trial) register(ctx context.Context, what string, last json.RawMessage) (engine.Registration, error) {
-	req := engine.RegisterRequest{Source: r.given(), URL: hookURL, Registration: bytes.Clone(last)}
-	return call(r, ctx, what, deadline, func(ctx context.Context) (engine.Registration, error) { return r.trigger.Register(ctx, req) })
-}
-
-// genuine is a new request of the case's, with a registration if there is one to be had.
-func (r *trial) genuine() engine.WebhookRequest {
+// genuine is a new request of the case's, with a registration if there is one to be had. Without
+// one that succeeds, nothing can be tested.
+func (r *trial) genuine() (req engine.WebhookRequest, ok bool) {
 	var registration engine.Registration
 	if registers(r) {
-		was := r.source.trouble
-		r.source.be(well)
+		was := r.source.be(well)
 		var err error
-		if registration, err = r.register(r.ctx, "Register", nil); err != nil {
+		if registration, err = r.register(r.ctx, "Register", r.url, nil, deadline); err != nil {
 			r.fail("Register: %v", err)
+			r.stuck = true
+			return req, false
 		}
 		r.source.be(was)
 	}
-	sent := r.Request(hookURL, registration.Details)
-	req := engine.WebhookRequest{Source: r.given(), Method: sent.Method, URL: sent.URL.String(), Header: sent.Header, State: registration.State, Registration: registration.Details}
+	sent := r.Request(r.url, registration.Details)
+	req = engine.WebhookRequest{Source: r.given(), Method: sent.Method, URL: sent.URL.String(), Header: sent.Header, State: registration.State, Registration: registration.Details}
 	if sent.Body != nil {
 		var err error
 		if req.Body, err = io.ReadAll(sent.Body); err != nil {
 			r.fail("read the body of the case's Request: %v", err)
 		}
 	}
-	return req
+	return req, true
 }
 
-func (r *trial) handle(ctx context.Context, what string, req engine.WebhookRequest) (engine.WebhookResult, error) {
+func (r *trial) handleFor(ctx context.Context, what string, req engine.WebhookRequest, limit time.Duration) (engine.WebhookResult, error) {
 	req.Header, req.Body = req.Header.Clone(), bytes.Clone(req.Body)
 	header, body := req.Header.Clone(), bytes.Clone(req.Body)
-	result, err := call(r, ctx, what, deadline, func(ctx context.Context) (engine.WebhookResult, error) { return r.trigger.Handle(ctx, req) })
+	result, err := call(r, ctx, what, limit, func(ctx context.Context) (engine.WebhookResult, error) { return r.trigger.Handle(ctx, req) })
 	if !maps.EqualFunc(header, req.Header, slices.Equal) || !bytes.Equal(body, req.Body) {
 		r.fail("%s: Handle changes the header or the body", what)
 	}
@@ -64,10 +59,17 @@ func (r *trial) handle(ctx context.Context, what string, req engine.WebhookReque
 	return result, err
 }
 
+func (r *trial) handle(ctx context.Context, what string, req engine.WebhookRequest) (engine.WebhookResult, error) {
+	return r.handleFor(ctx, what, req, deadline)
+}
+
 func checkRequests(r *trial) {
 	all := make(found)
 	for range 2 {
-		req := r.genuine()
+		req, ok := r.genuine()
+		if !ok {
+			return
+		}
 		var seen found
 		for i, what := range []string{"a genuine request", "the same request again"} {
 			result, err := r.handle(r.ctx, what, req)
@@ -110,7 +112,10 @@ func (r *trial) refused(what string, req engine.WebhookRequest, statuses ...int)
 }
 
 func checkForged(r *trial) {
-	req := r.genuine()
+	req, ok := r.genuine()
+	if !ok {
+		return
+	}
 	if _, err := r.handle(r.ctx, "a genuine request", req); err != nil {
 		r.fail("a genuine request: %v", err)
 		return
@@ -146,8 +151,19 @@ func checkForged(r *trial) {
 	}
 }
 
+// checkOld is for who has recorded a request and sends it again.
+func checkOld(r *trial) {
+	if req, ok := r.genuine(); ok {
+		req.Now = req.Now.Add(24 * time.Hour)
+		r.refused("a genuine request that comes a day late (AnyAge: the source signs no time)", req, http.StatusUnauthorized)
+	}
+}
+
 func checkOdd(r *trial) {
-	genuine := r.genuine()
+	genuine, ok := r.genuine()
+	if !ok {
+		return
+	}
 	for _, body := range []string{"", "{}", "null", "[]", "{", "\xff\x00", `{"type": {}, "id": []}`, strings.Repeat("[", 10_000), strings.Repeat("x", 1<<20)} {
 		methods := []string{http.MethodPost, http.MethodGet, http.MethodHead, http.MethodOptions, "PROPFIND", ""}
 		if len(body) > 1000 { // it takes a while
@@ -167,7 +183,7 @@ func checkOdd(r *trial) {
 			}
 		}
 	}
-	for _, url := range []string{"", "/", "::", hookURL + "/%zz?%zz=;", hookURL + "?hub.challenge=1&hub.mode=subscribe"} {
+	for _, url := range []string{"", "/", "::", r.url + "/%zz?%zz=;", r.url + "?hub.challenge=1&hub.mode=subscribe"} {
 		req := genuine
 		req.Method, req.URL, req.Body, req.Header = http.MethodGet, url, nil, nil
 		_, _ = r.handle(r.ctx, fmt.Sprintf("a request to %q", url), req)
@@ -181,36 +197,4 @@ func garbled(h http.Header) http.Header {
 		out[name] = []string{"", ",,=;v1,\xff", strings.Repeat("9", 1000)}
 	}
 	return out
-}
-
-func checkRegister(r *trial) {
-	var details json.RawMessage
-	for _, what := range []string{"Register", "Register, to renew"} {
-		reg, err := r.register(r.ctx, what, details)
-		if err != nil {
-			r.fail("%s: %v", what, err)
-			return
-		}
-		for kind, value := range map[string]json.RawMessage{"Details": reg.Details, "State": reg.State} {
-			if value != nil && !json.Valid(value) {
-				r.fail("%s: %s is not JSON: %.200q", what, kind, value)
-			}
-		}
-		if !reg.ExpiresAt.IsZero() && reg.ExpiresAt.Before(r.now) {
-			r.fail("%s: it has expired already, at %s", what, reg.ExpiresAt)
-		}
-		details = reg.Details
-	}
-	if r.trigger.Unregister == nil {
-		return
-	}
-	for _, c := range []struct {
-		what    string
-		details json.RawMessage
-	}{{"Unregister", details}, {"Unregister again", details}, {"Unregister of nothing", nil}} {
-		req := engine.RegisterRequest{Source: r.given(), URL: hookURL, Registration: bytes.Clone(c.details)}
-		if _, err := call(r, r.ctx, c.what, deadline, func(ctx context.Context) (struct{}, error) { return struct{}{}, r.trigger.Unregister(ctx, req) }); err != nil {
-			r.fail("%s: %v", c.what, err)
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -16,20 +17,31 @@ import (
 // source is a transport that asks the case's handler, or is in trouble.
 type source struct {
 	handler http.Handler
+	hosts   []string // that may be asked
+
 	mu      sync.Mutex
 	trouble trouble
+	changed chan struct{} // closed when the trouble is another
 	asked   int
+	strange []string // hosts that were asked and may not be
 }
 
-// trouble is what a source answers; nil: what the handler does.
-type trouble func(*http.Request) (*http.Response, error)
+// trouble is what a source answers until it is over; nil: what the handler does.
+type trouble func(req *http.Request, over <-chan struct{}) (*http.Response, error)
 
 var well trouble
 
-func (s *source) be(t trouble) {
+func newSource(handler http.Handler, hosts []string) *source {
+	return &source{handler: handler, hosts: append([]string{strings.TrimPrefix(sourceURL, "http://")}, hosts...), changed: make(chan struct{})}
+}
+
+// be changes the trouble that the source is in, and tells which it was.
+func (s *source) be(t trouble) (was trouble) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.trouble, s.asked = t, 0
+	close(s.changed)
+	was, s.trouble, s.asked, s.changed = s.trouble, t, 0, make(chan struct{})
+	return was
 }
 
 // wasAsked tells whether anything was asked since the source is as it is.
@@ -39,16 +51,29 @@ func (s *source) wasAsked() bool {
 	return s.asked > 0
 }
 
+// strangers are the hosts that should not have been asked.
+func (s *source) strangers() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.strange)
+}
+
 func (s *source) RoundTrip(req *http.Request) (*http.Response, error) {
 	s.mu.Lock()
 	s.asked++
-	t := s.trouble
+	t, over, known := s.trouble, s.changed, slices.Contains(s.hosts, req.URL.Host)
+	if !known {
+		s.strange = append(s.strange, req.URL.Host)
+	}
 	s.mu.Unlock()
 	if err := req.Context().Err(); err != nil {
 		return nil, err
 	}
+	if !known {
+		return nil, &net.DNSError{Err: "no such host", Name: req.URL.Host, IsNotFound: true}
+	}
 	if t != nil {
-		return t(req)
+		return t(req, over)
 	}
 	return answered(s.handler, req), nil
 }
@@ -73,17 +98,21 @@ func answered(h http.Handler, req *http.Request) *http.Response {
 
 // The troubles of sources.
 
-func down(*http.Request) (*http.Response, error) {
+func down(*http.Request, <-chan struct{}) (*http.Response, error) {
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 }
 
-func hangs(req *http.Request) (*http.Response, error) {
-	<-req.Context().Done()
-	return nil, context.Cause(req.Context())
+func hangs(req *http.Request, over <-chan struct{}) (*http.Response, error) {
+	select {
+	case <-req.Context().Done():
+		return nil, context.Cause(req.Context())
+	case <-over: // nobody waits any longer
+		return nil, io.ErrUnexpectedEOF
+	}
 }
 
 func answers(status int, body string, header ...string) trouble {
-	return func(req *http.Request) (*http.Response, error) {
+	return func(req *http.Request, _ <-chan struct{}) (*http.Response, error) {
 		h := http.Header{"Content-Type": {"application/json"}}
 		for i := 0; i < len(header); i += 2 {
 			h.Set(header[i], header[i+1])

@@ -9,10 +9,13 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"runtime/debug"
 	"runtime/pprof"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,20 +52,25 @@ func always(*trial) bool       { return true }
 func polls(r *trial) bool      { return r.trigger.Poll != nil }
 func handles(r *trial) bool    { return r.trigger.Handle != nil }
 func registers(r *trial) bool  { return r.trigger.Register != nil }
+func prepares(r *trial) bool   { return r.method.Prepare != nil }
 func asksSource(r *trial) bool { return r.Source != nil && (polls(r) || registers(r)) }
 func verifies(r *trial) bool   { return handles(r) && !r.AnyRequest }
 
 var rules = []rule{
 	{"ValidatePanicsAtNothing", always, checkValidate},
-	{"AuthIsPrepared", func(r *trial) bool { return r.method.Prepare != nil }, checkPrepare},
+	{"AuthIsPrepared", prepares, checkPrepare},
+	{"RegisteringIsRepeatable", registers, checkRegister},
 	{"PollsFindEvents", polls, checkPolls},
+	{"ABacklogIsReadToItsEnd", func(r *trial) bool { return polls(r) && r.Next != nil }, checkBacklog},
 	{"OddStatesAreNoPanic", always, checkStates},
 	{"WorkEndsWithItsContext", always, checkCancel},
 	{"TroubleAtTheSourceIsClassified", asksSource, checkTrouble},
+	{"TroubleWithSigningInIsClassified", func(r *trial) bool { return r.Source != nil && prepares(r) }, checkPrepareTrouble},
+	{"WhatIsNotAcceptedIsPreparedAnew", func(r *trial) bool { return asksSource(r) && prepares(r) }, checkForgotten},
 	{"RequestsBringEvents", handles, checkRequests},
 	{"ForgedRequestsAreRefused", verifies, checkForged},
+	{"OldRequestsAreRefused", func(r *trial) bool { return verifies(r) && !r.AnyBody && !r.AnyAge }, checkOld},
 	{"OddRequestsAreRefused", handles, checkOdd},
-	{"RegisteringIsRepeatable", registers, checkRegister},
 }
 
 // run yields each rule with what is wrong; nothing: it holds.
@@ -79,14 +87,17 @@ func (s *suite) run(ctx context.Context, dir string) iter.Seq2[string, []string]
 				if !rule.applies(r) {
 					continue
 				}
-				r.problems = nil
 				r.reset()
 				rule.check(r)
-				if !yield(fmt.Sprintf("%s/%d/%s", r.trigger.Key, i, rule.name), r.problems) {
+				if !yield(fmt.Sprintf("%s/%d/%s", r.trigger.Key, i, rule.name), r.found()) {
+					r.end()
 					return
 				}
+				if r.stuck {
+					break
+				}
 			}
-			r.client.CloseIdleConnections()
+			r.end()
 		}
 		yield("NothingRunsOnAfterClose", s.close())
 	}
@@ -244,11 +255,18 @@ type trial struct {
 	client   *http.Client
 	now      time.Time
 	prepared json.RawMessage
+	hooks    *httptest.Server // where the source sends webhooks; nil: the trigger polls
+	url      string           // the trigger's, there
+	other    string           // that of another trigger
+	stuck    bool             // nothing more can be tested
+
+	mu       sync.Mutex // a source may send while it is asked
 	problems []string
+	said     map[string]bool // causes of problems
 }
 
 func (s *suite) trial(ctx context.Context, c Case) *trial {
-	r := &trial{Case: c, suite: s, ctx: ctx, trigger: *s.declared(c.Trigger), source: &source{handler: c.Source}}
+	r := &trial{Case: c, suite: s, ctx: ctx, trigger: *s.declared(c.Trigger), source: newSource(c.Source, c.Hosts), said: make(map[string]bool)}
 	r.Config = string(withSource(json.RawMessage(cmp.Or(c.Config, "{}"))))
 	if c.Auth != nil {
 		r.Auth = &engine.Auth{Method: c.Auth.Method, Value: withSource(c.Auth.Value), Prepared: c.Auth.Prepared}
@@ -259,6 +277,9 @@ func (s *suite) trial(ctx context.Context, c Case) *trial {
 		}
 	}
 	r.client = &http.Client{Transport: r.source, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if handles(r) {
+		r.serve()
+	}
 	if c.Source == nil {
 		r.client.Transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
@@ -271,8 +292,41 @@ func (r *trial) reset() {
 	r.now = time.Now().UTC().Truncate(time.Second)
 }
 
-func (r *trial) fail(format string, args ...any) {
-	r.problems = append(r.problems, fmt.Sprintf(format, args...))
+// fail notes a problem, unless the case has another of the same format, or it has come of a call that
+// was unwell, which [call] has told: one cause is said once.
+func (r *trial) fail(format string, args ...any) { r.failFor(format, format, args...) }
+
+func (r *trial) failFor(cause, format string, args ...any) {
+	if slices.ContainsFunc(args, func(arg any) bool { _, ok := arg.(unwell); return ok }) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.said[cause] {
+		r.said[cause] = true
+		r.problems = append(r.problems, fmt.Sprintf(format, args...))
+	}
+}
+
+// found are the problems that a rule has come upon.
+func (r *trial) found() []string {
+	for _, host := range r.source.strangers() {
+		r.failFor("host "+host, "the provider asks the host %q, which is not that of $SOURCE: name it in the case's Hosts if it is meant", host)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.problems
+	r.problems = nil
+	return out
+}
+
+// end ends what goes on beside the trial.
+func (r *trial) end() {
+	r.source.be(well)
+	r.client.CloseIdleConnections()
+	if r.hooks != nil {
+		r.hooks.Close()
+	}
 }
 
 // given is what the provider's functions are given.
@@ -311,7 +365,8 @@ func call[T any](r *trial, ctx context.Context, what string, limit time.Duration
 		o.err = unwell(fmt.Sprintf("it still ran after %s", limit))
 	}
 	if u, ok := o.err.(unwell); ok {
-		r.fail("%s: %s", what, u)
+		cause, _, _ := strings.Cut(string(u), "\n")
+		r.failFor(cause, "%s: %s", what, string(u))
 	}
 	return o.value, o.err
 }

@@ -2,135 +2,15 @@ package enginetest
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/callbackd/callbackd/engine"
 )
-
-// shop is a provider that keeps all rules, to be broken, and its source.
-type shop struct {
-	engine.Provider
-	cases []Case
-	sold  int
-	polls int
-
-	patience time.Duration
-}
-
-func newShop() *shop {
-	s := &shop{}
-	get := func(ctx context.Context, src engine.Source, method string) error {
-		req, err := http.NewRequestWithContext(ctx, method, "https://shop.example/", nil)
-		if err != nil {
-			return err
-		}
-		res, err := src.HTTP.Do(req)
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close()
-		switch {
-		case res.StatusCode == 429:
-			return engine.RetryAfter(2*time.Minute, errors.New("too many"))
-		case res.StatusCode != 200:
-			return errors.New(res.Status)
-		}
-		return nil
-	}
-	s.Provider = engine.Provider{
-		Key:          "shop",
-		ConfigSchema: json.RawMessage(`{"type": "object", "properties": {"a": {"type": "integer"}}}`),
-		Validate:     func(json.RawMessage) []engine.FieldError { return nil },
-		AuthMethods: []engine.AuthMethod{{Key: "key", Prepare: func(context.Context, engine.PrepareRequest) (engine.Prepared, error) {
-			return engine.Prepared{Value: json.RawMessage(`"ready"`)}, nil
-		}}},
-		Triggers: []engine.Trigger{{
-			Key:          "sale",
-			OutputSchema: json.RawMessage(`{"type": "object", "required": ["n"]}`),
-			Poll: func(ctx context.Context, req engine.PollRequest) (r engine.PollResult, err error) {
-				if err := get(ctx, req.Source, "GET"); err != nil {
-					return r, err
-				}
-				var last int
-				if err := json.Unmarshal(orNull(req.State), &last); err != nil {
-					return r, err
-				}
-				for n := last + 1; n <= s.sold; n++ {
-					r.Inputs = append(r.Inputs, fmt.Appendf(nil, `{"n": %d}`, n))
-				}
-				r.State = fmt.Append(nil, s.sold)
-				return r, nil
-			},
-			Map: func(_ context.Context, req engine.MapRequest) (engine.Mapped, error) {
-				var item struct{ N int }
-				err := json.Unmarshal(req.Input, &item)
-				return engine.Mapped{Type: "sale", SourceID: fmt.Sprint(item.N), Output: req.Input}, err
-			},
-		}, {
-			Key: "hook",
-			Handle: func(_ context.Context, req engine.WebhookRequest) (r engine.WebhookResult, err error) {
-				if req.Header.Get("Sum") != sum(req.Body) || len(req.Body) == 0 {
-					return r, engine.Refuse(401, errors.New("not signed"))
-				}
-				r.Inputs = []json.RawMessage{fmt.Appendf(nil, `{"type": "x", "source_id": %q}`, req.Body)}
-				return r, nil
-			},
-			Register: func(ctx context.Context, req engine.RegisterRequest) (engine.Registration, error) {
-				return engine.Registration{Details: json.RawMessage(`"r"`)}, get(ctx, req.Source, "POST")
-			},
-			Unregister: func(ctx context.Context, req engine.RegisterRequest) error { return get(ctx, req.Source, "DELETE") },
-		}},
-		Close: func() error { return nil },
-	}
-	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	hooks := 0
-	s.cases = []Case{
-		{Trigger: "sale", Config: `{"a": 1}`, Auth: &engine.Auth{Method: "key", Value: json.RawMessage(`{}`)}, Source: ok, Next: func() { s.sold++ }},
-		{Trigger: "hook", Source: ok, Request: func(url string, _ json.RawMessage) *http.Request {
-			hooks++
-			body := fmt.Sprint("hook", hooks)
-			req, _ := http.NewRequest("POST", url, strings.NewReader(body))
-			req.Header.Set("Sum", sum([]byte(body)))
-			return req
-		}},
-	}
-	return s
-}
-
-// sum is the shop's signature.
-func sum(body []byte) string {
-	return fmt.Sprintf("%x", sha256.Sum256(append([]byte("secret"), body...)))
-}
-
-func orNull(state json.RawMessage) json.RawMessage {
-	if state == nil {
-		return json.RawMessage("null")
-	}
-	return state
-}
-
-// broken is what is wrong with a shop, by rule, up to what is looked for.
-func (s *shop) broken(t *testing.T, found func(rule, problems string) bool) map[string]string {
-	t.Helper()
-	all := make(map[string]string)
-	suite := &suite{provider: s.Provider, cases: s.cases, patience: s.patience}
-	defer suite.release()
-	for name, problems := range suite.run(t.Context(), t.TempDir()) {
-		if len(problems) > 0 {
-			if all[name] = strings.Join(problems, "\n"); found(name, all[name]) {
-				break
-			}
-		}
-	}
-	return all
-}
 
 func TestAProviderThatKeepsTheRulesPasses(t *testing.T) {
 	t.Parallel()
@@ -139,10 +19,44 @@ func TestAProviderThatKeepsTheRulesPasses(t *testing.T) {
 	}
 }
 
-type (
-	pollFunc   = func(context.Context, engine.PollRequest) (engine.PollResult, error)
-	handleFunc = func(context.Context, engine.WebhookRequest) (engine.WebhookResult, error)
-)
+func TestASourceMayAskWhetherAURLIsServedWhenItIsRegistered(t *testing.T) {
+	t.Parallel()
+	s := newShop()
+	s.asks = true
+	if wrong := s.broken(t, func(string, string) bool { return false }); len(wrong) > 0 {
+		t.Errorf("got %v", wrong)
+	}
+}
+
+// A case says what its source does not do.
+func TestACaseMayAskForLess(t *testing.T) {
+	t.Parallel()
+	s := newShop()
+	handle, poll := s.Triggers[1].Handle, s.Triggers[0].Poll
+	s.Triggers[1].Handle = func(ctx context.Context, req engine.WebhookRequest) (engine.WebhookResult, error) {
+		req.Now = time.Now()
+		return handle(ctx, req)
+	}
+	s.cases[1].AnyAge = true
+	s.cases[0].Late = true // every second sale is told of with the next
+	s.Triggers[0].Poll = func(ctx context.Context, req engine.PollRequest) (engine.PollResult, error) {
+		sold := s.sold
+		s.sold -= sold % 2
+		defer func() { s.sold = sold }()
+		return poll(ctx, req)
+	}
+	s.cases[0].Hosts = []string{"shop.example"}
+	poll2 := s.Triggers[0].Poll
+	s.Triggers[0].Poll = func(ctx context.Context, req engine.PollRequest) (engine.PollResult, error) {
+		if err := askOther(ctx, req.Source); err != nil {
+			return engine.PollResult{}, err
+		}
+		return poll2(ctx, req)
+	}
+	if wrong := s.broken(t, func(string, string) bool { return false }); len(wrong) > 0 {
+		t.Errorf("got %v", wrong)
+	}
+}
 
 // Each rule finds who breaks it.
 func TestAProviderThatBreaksARuleFails(t *testing.T) {
@@ -167,6 +81,29 @@ func TestAProviderThatBreaksARuleFails(t *testing.T) {
 				return r, err
 			}
 		})
+	}
+	prepare := func(change func(*engine.Prepared, *error)) func(*shop) {
+		return func(s *shop) {
+			was := s.AuthMethods[0].Prepare
+			s.AuthMethods[0].Prepare = func(ctx context.Context, req engine.PrepareRequest) (engine.Prepared, error) {
+				p, err := was(ctx, req)
+				change(&p, &err)
+				return p, err
+			}
+		}
+	}
+	// registers has a shop register with another method, and unregister another URL.
+	registers := func(method, url string) func(*shop) {
+		return func(s *shop) {
+			s.Triggers[1].Register = func(ctx context.Context, req engine.RegisterRequest) (engine.Registration, error) {
+				return engine.Registration{}, ask(ctx, req.Source, method, req.URL, engine.Unauthorized)
+			}
+			if url != "" {
+				s.Triggers[1].Unregister = func(ctx context.Context, req engine.RegisterRequest) error {
+					return ask(ctx, req.Source, "DELETE", url, engine.Unauthorized)
+				}
+			}
+		}
 	}
 	for name, c := range map[string]struct {
 		breaks     func(*shop)
@@ -196,11 +133,61 @@ func TestAProviderThatBreaksARuleFails(t *testing.T) {
 		"PrepareMakesNoJSON": {func(s *shop) {
 			s.AuthMethods[0].Prepare = func(context.Context, engine.PrepareRequest) (engine.Prepared, error) { return engine.Prepared{}, nil }
 		}, "AuthIsPrepared", "is not JSON"},
-		"PollsFindNothing":    {func(s *shop) { s.cases[0].Next = nil }, "PollsFindEvents", "found nothing"},
-		"InputsAreNoJSON":     {poll(func(*shop, pollFunc) pollFunc { return found1(`{`, `1`) }), "PollsFindEvents", "an input is not JSON"},
-		"StatesAreNoJSON":     {poll(func(*shop, pollFunc) pollFunc { return found1(`{"n": 1}`, `x`) }), "PollsFindEvents", "the state is not JSON"},
-		"OutputsAreNotAsSaid": {poll(func(*shop, pollFunc) pollFunc { return found1(`{}`, `1`) }), "PollsFindEvents", "not what OutputSchema says"},
-		"IdsAreMadeAnew":      {func(s *shop) { s.Triggers[0].Map = counting(s, `{"n": 1}`) }, "PollsFindEvents", "is mapped to"},
+		"PrepareIsRenewedAlways": {prepare(func(p *engine.Prepared, _ *error) { p.RenewAt = p.RenewAt.Add(-time.Hour) }), "AuthIsPrepared", "prepared all the time"},
+		"PrepareIsNeverForGood": {prepare(func(_ *engine.Prepared, err *error) {
+			if engine.IsPermanent(*err) {
+				*err = errors.New("no")
+			}
+		}), "TroubleWithSigningInIsClassified", "answers 401: got the error no; it must be engine.Permanent"},
+		"PrepareIsForGood": {prepare(func(_ *engine.Prepared, err *error) {
+			if *err != nil {
+				*err = engine.Permanent(*err)
+			}
+		}), "TroubleWithSigningInIsClassified", "Prepare: the source is down"},
+		"PrepareIsImpatient": {prepare(func(_ *engine.Prepared, err *error) {
+			if _, limited := engine.RetryAfterOf(*err); limited {
+				*err = errors.New("no")
+			}
+		}), "TroubleWithSigningInIsClassified", "Prepare: the source answers 429"},
+		"PrepareHangs": {func(s *shop) {
+			was := s.AuthMethods[0].Prepare
+			s.AuthMethods[0].Prepare = func(_ context.Context, req engine.PrepareRequest) (engine.Prepared, error) {
+				return was(context.Background(), req)
+			}
+		}, "WorkEndsWithItsContext", "Prepare with a context that"},
+		"AForgottenTokenIsForGood": {fails(func(err error) error {
+			if engine.IsPermanent(err) {
+				err = engine.Permanent(errors.New("no"))
+			}
+			return err
+		}), "WhatIsNotAcceptedIsPreparedAnew", "the source answers 401: got the error no; it must be engine.Unauthorized"},
+		"AForgottenTokenIsNotPreparedAnew": {func(s *shop) {
+			was, forgot := s.Triggers[0].Poll, false
+			s.cases[0].Forget = func() { forgot = true }
+			s.Triggers[0].Poll = func(ctx context.Context, req engine.PollRequest) (engine.PollResult, error) {
+				r, err := was(ctx, req)
+				if forgot && err == nil {
+					err = engine.Unauthorized(errors.New("who?"))
+				}
+				return r, err
+			}
+		}, "WhatIsNotAcceptedIsPreparedAnew", "prepared anew: who?"},
+		"AnotherHostIsAsked": {poll(func(_ *shop, was pollFunc) pollFunc {
+			return func(ctx context.Context, req engine.PollRequest) (engine.PollResult, error) {
+				_ = askOther(ctx, req.Source)
+				return was(ctx, req)
+			}
+		}), "PollsFindEvents", `asks the host "shop.example"`},
+		"TheCursorIsOneTooFar":         {poll(tooFar), "PollsFindEvents", "finds nothing new"},
+		"TheCursorIsOneTooFarAndLate":  {func(s *shop) { poll(tooFar)(s); s.cases[0].Late = true }, "PollsFindEvents", "it is lost"},
+		"ABacklogIsReadWithoutMore":    {poll(says(func(r *engine.PollResult) { r.More = false })), "ABacklogIsReadToItsEnd", "does not say More"},
+		"MoreWithoutEnd":               {poll(says(func(r *engine.PollResult) { r.More, r.State = true, append(r.State, ' ') })), "PollsFindEvents", "says More and keeps its state"},
+		"MoreWithoutAnEndAndNewStates": {poll(counted), "PollsFindEvents", "is there an end?"},
+		"PollsFindNothing":             {func(s *shop) { s.cases[0].Next = nil }, "PollsFindEvents", "found nothing"},
+		"InputsAreNoJSON":              {poll(func(*shop, pollFunc) pollFunc { return found1(`{`, `1`) }), "PollsFindEvents", "an input is not JSON"},
+		"StatesAreNoJSON":              {poll(func(*shop, pollFunc) pollFunc { return found1(`{"n": 1}`, `x`) }), "PollsFindEvents", "the state is not JSON"},
+		"OutputsAreNotAsSaid":          {poll(func(*shop, pollFunc) pollFunc { return found1(`{}`, `1`) }), "PollsFindEvents", "not what OutputSchema says"},
+		"IdsAreMadeAnew":               {func(s *shop) { s.Triggers[0].Map = counting(s, `{"n": 1}`) }, "PollsFindEvents", "is mapped to"},
 		"ItemsAreMadeAnew": {poll(func(s *shop, _ pollFunc) pollFunc {
 			return func(context.Context, engine.PollRequest) (engine.PollResult, error) {
 				s.polls++
@@ -229,11 +216,17 @@ func TestAProviderThatBreaksARuleFails(t *testing.T) {
 				}
 				return r, err
 			}
-		}), "WorkEndsWithItsContext", "s more"},
+		}), "WorkEndsWithItsContext", "still ran after"},
 		"EveryFailureIsPermanent": {fails(engine.Permanent), "TroubleAtTheSourceIsClassified", "must not be engine.Permanent"},
 		"RetryAfterIsLost":        {fails(func(err error) error { return errors.New(err.Error()) }), "TroubleAtTheSourceIsClassified", "must be engine.RetryAfter"},
-		"FailuresAreSwallowed":    {fails(func(error) error { return nil }), "TroubleAtTheSourceIsClassified", "must be an error"},
-		"TheSourceIsNotAsked":     {poll(func(*shop, pollFunc) pollFunc { return found1(`{"n": 1}`, `1`) }), "TroubleAtTheSourceIsClassified", "was not asked"},
+		"RetryAfterIsNoDate": {fails(func(err error) error {
+			if strings.Contains(err.Error(), "GMT") {
+				err = errors.New("no")
+			}
+			return err
+		}), "TroubleAtTheSourceIsClassified", "a date as Retry-After, in 120 s: got the error no"},
+		"FailuresAreSwallowed": {fails(func(error) error { return nil }), "TroubleAtTheSourceIsClassified", "must be an error"},
+		"TheSourceIsNotAsked":  {poll(func(*shop, pollFunc) pollFunc { return found1(`{"n": 1}`, `1`) }), "TroubleAtTheSourceIsClassified", "was not asked"},
 		"RequestsBringNothing": {handle(func(*shop, handleFunc) handleFunc {
 			return func(context.Context, engine.WebhookRequest) (r engine.WebhookResult, err error) { return }
 		}), "RequestsBringEvents", "brought nothing"},
@@ -270,6 +263,14 @@ func TestAProviderThatBreaksARuleFails(t *testing.T) {
 				}
 				return out, err
 			}
+		}), "ForgedRequestsAreRefused", "is not refused"},
+		"AnOddRequestIsBelieved": {handle(func(_ *shop, was handleFunc) handleFunc {
+			return func(ctx context.Context, r engine.WebhookRequest) (engine.WebhookResult, error) {
+				if string(r.Body) == "{}" {
+					return believing(ctx, r)
+				}
+				return was(ctx, r)
+			}
 		}), "OddRequestsAreRefused", "is not refused"},
 		"ALongBodyIsAPanic": {handle(func(_ *shop, was handleFunc) handleFunc {
 			return func(ctx context.Context, r engine.WebhookRequest) (engine.WebhookResult, error) {
@@ -279,7 +280,27 @@ func TestAProviderThatBreaksARuleFails(t *testing.T) {
 				return was(ctx, r)
 			}
 		}), "OddRequestsAreRefused", "panicked"},
-		"RegisteringTwiceFails": {func(s *shop) { s.Triggers[1].Register = once(s.Triggers[1].Register) }, "RegisteringIsRepeatable", "to renew"},
+		"RegisteringTwiceFails":         {func(s *shop) { s.Triggers[1].Register = once(s.Triggers[1].Register) }, "RegisteringIsRepeatable", "to renew"},
+		"ARegistrationIsDoubled":        {registers("POST", ""), "RegisteringIsRepeatable", "registered 2 times, not once"},
+		"ARegistrationIsLeft":           {registers("PUT", "none"), "RegisteringIsRepeatable", "still registered 1 times"},
+		"RegistrationsOfOthersAreTaken": {registers("PUT", "all"), "RegisteringIsRepeatable", "leave others alone"},
+		"AChallengeIsNotAnswered": {func(s *shop) {
+			s.asks = true
+			was := s.Triggers[1].Handle
+			s.Triggers[1].Handle = func(ctx context.Context, req engine.WebhookRequest) (engine.WebhookResult, error) {
+				r, err := was(ctx, req)
+				if r.Response != nil {
+					err = engine.Refuse(401, errors.New("not signed"))
+				}
+				return r, err
+			}
+		}, "RegisteringIsRepeatable", "Register: 400"},
+		"AnOldRequestIsBelieved": {handle(func(_ *shop, was handleFunc) handleFunc {
+			return func(ctx context.Context, r engine.WebhookRequest) (engine.WebhookResult, error) {
+				r.Now = time.Now()
+				return was(ctx, r)
+			}
+		}), "OldRequestsAreRefused", "a day late"},
 		"NothingToUnregisterFails": {func(s *shop) {
 			s.Triggers[1].Unregister = func(_ context.Context, r engine.RegisterRequest) error {
 				if r.Registration == nil {
@@ -314,72 +335,35 @@ func TestAProviderThatBreaksARuleFails(t *testing.T) {
 	}
 }
 
-func found1(input, state string) pollFunc {
-	return func(context.Context, engine.PollRequest) (engine.PollResult, error) {
-		return engine.PollResult{Inputs: []json.RawMessage{json.RawMessage(input)}, State: json.RawMessage(state)}, nil
+// A cause is said once, and nothing more is tested of what cannot be registered.
+func TestACauseIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	s := newShop()
+	s.Triggers[0].Poll = func(context.Context, engine.PollRequest) (engine.PollResult, error) { panic("odd") }
+	s.Triggers[1].Register = func(context.Context, engine.RegisterRequest) (engine.Registration, error) {
+		return engine.Registration{}, errors.New("no")
+	}
+	wrong := s.broken(t, func(string, string) bool { return false })
+	all := fmt.Sprint(wrong)
+	if got := strings.Count(all, "panicked: odd"); got != 1 {
+		t.Errorf("a panic is said %d times: %s", got, all)
+	}
+	if got := strings.Count(all, "Register: no"); got != 1 || len(wrong) > 3 {
+		t.Errorf("a registration that fails is said %d times: %s", got, all)
 	}
 }
 
-func found2(n int) engine.PollResult {
-	return engine.PollResult{Inputs: []json.RawMessage{fmt.Appendf(nil, `{"n": %d}`, n)}}
-}
-
-type mapFunc = func(context.Context, engine.MapRequest) (engine.Mapped, error)
-
-func constant(id string) mapFunc {
-	return func(_ context.Context, req engine.MapRequest) (engine.Mapped, error) {
-		return engine.Mapped{Type: "sale", SourceID: id, Output: req.Input}, nil
+// Who knows no contexts is waited for once.
+func TestHangingIsWaitedForOnce(t *testing.T) {
+	t.Parallel()
+	s := newShop()
+	s.patience = 500 * time.Millisecond
+	was := s.Triggers[0].Poll
+	s.Triggers[0].Poll = func(_ context.Context, req engine.PollRequest) (engine.PollResult, error) {
+		return was(context.Background(), req)
 	}
-}
-
-func counting(s *shop, output string) mapFunc {
-	return func(context.Context, engine.MapRequest) (engine.Mapped, error) {
-		s.polls++
-		return engine.Mapped{Type: "sale", SourceID: fmt.Sprint(s.polls), Output: json.RawMessage(output)}, nil
-	}
-}
-
-func scribbling(was mapFunc) mapFunc {
-	return func(ctx context.Context, req engine.MapRequest) (engine.Mapped, error) {
-		m, err := was(ctx, req)
-		m.Output = []byte(strings.Clone(string(m.Output)))
-		req.Input[0] = ' '
-		return m, err
-	}
-}
-
-func refusing(refuses func(state string) bool) func(*shop, pollFunc) pollFunc {
-	return func(_ *shop, was pollFunc) pollFunc {
-		return func(ctx context.Context, req engine.PollRequest) (engine.PollResult, error) {
-			if refuses(string(req.State)) {
-				return engine.PollResult{}, fmt.Errorf("no state: %s", req.State)
-			}
-			return was(ctx, req)
-		}
-	}
-}
-
-func panicking(state string) func(*shop, pollFunc) pollFunc {
-	return func(_ *shop, was pollFunc) pollFunc {
-		return func(ctx context.Context, req engine.PollRequest) (engine.PollResult, error) {
-			if string(req.State) == state {
-				panic("odd")
-			}
-			return was(ctx, req)
-		}
-	}
-}
-
-func believing(_ context.Context, req engine.WebhookRequest) (r engine.WebhookResult, err error) {
-	r.Inputs = []json.RawMessage{fmt.Appendf(nil, `{"type": "x", "source_id": %q}`, "b"+string(req.Body[:min(5, len(req.Body))]))}
-	return r, nil
-}
-
-func once(was func(context.Context, engine.RegisterRequest) (engine.Registration, error)) func(context.Context, engine.RegisterRequest) (engine.Registration, error) {
-	return func(ctx context.Context, req engine.RegisterRequest) (engine.Registration, error) {
-		if req.Registration != nil {
-			return engine.Registration{}, errors.New("it is registered already")
-		}
-		return was(ctx, req)
+	wrong := s.broken(t, func(string, string) bool { return false })
+	if got := strings.Count(fmt.Sprint(wrong), "still ran"); got != 1 || len(wrong) != 1 {
+		t.Errorf("got %v", wrong)
 	}
 }

@@ -26,7 +26,7 @@ func TestTheGuideShowsTheFilesThatAreTested(t *testing.T) {
 		}
 		shown[m[1]+" "+m[2]] = true
 	}
-	for _, want := range []string{"all examples/provider/provider.go", "all examples/provider/provider_test.go", "all examples/provider/smallest/main.go", "part examples/provider/prepare_test.go"} {
+	for _, want := range []string{"all examples/provider/provider.go", "all examples/provider/provider_test.go", "all examples/provider/auth.go", "all examples/provider/webhook.go", "all examples/provider/smallest/main.go"} {
 		if !shown[want] {
 			t.Errorf("the guide does not show %s", want)
 		}

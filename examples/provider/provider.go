@@ -5,9 +5,6 @@ package provider
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,12 +33,8 @@ func New() engine.Provider {
 				"queue": {"type": "string", "description": "Only tickets of this queue."}
 			}
 		}`),
-		Validate: validate,
-		AuthMethods: []engine.AuthMethod{{
-			Key:         "token",
-			Type:        "token",
-			InputSchema: json.RawMessage(`{"type": "object", "required": ["token"], "properties": {"token": {"type": "string", "minLength": 1}}}`),
-		}},
+		Validate:    validate,
+		AuthMethods: authMethods(),
 		Triggers: []engine.Trigger{
 			{
 				Key:          "ticket.opened",
@@ -124,9 +117,7 @@ func poll(ctx context.Context, req engine.PollRequest) (engine.PollResult, error
 		}
 		last.After = max(last.After, t.ID)
 	}
-	if len(page.Tickets) == maxTickets {
-		result.NextPollAt = req.Now.Add(time.Second) // there is more
-	}
+	result.More = len(page.Tickets) == maxTickets
 	result.State, err = json.Marshal(last)
 	return result, err
 }
@@ -140,79 +131,6 @@ func mapTicket(_ context.Context, req engine.MapRequest) (engine.Mapped, error) 
 		return engine.Mapped{}, engine.Permanent(errors.New("the ticket has no id"))
 	}
 	return engine.Mapped{Type: "ticket.opened", SourceID: strconv.Itoa(t.ID), Output: req.Input}, nil
-}
-
-// hook is what the desk says of a webhook that it was told of.
-type hook struct {
-	ID     string `json:"id"`
-	Secret string `json:"secret"`
-}
-
-func register(ctx context.Context, req engine.RegisterRequest) (engine.Registration, error) {
-	if req.Registration != nil { // the config or the URL has changed
-		if err := unregister(ctx, req); err != nil {
-			return engine.Registration{}, err
-		}
-	}
-	var details json.RawMessage
-	err := call(ctx, req.Source, http.MethodPost, "/hooks", map[string]string{"url": req.URL}, &details)
-	return engine.Registration{Details: details}, err
-}
-
-func unregister(ctx context.Context, req engine.RegisterRequest) error {
-	if req.Registration == nil {
-		return nil
-	}
-	var h hook
-	if err := json.Unmarshal(req.Registration, &h); err != nil {
-		return engine.Permanent(fmt.Errorf("read the registration: %w", err))
-	}
-	err := call(ctx, req.Source, http.MethodDelete, "/hooks/"+url.PathEscape(h.ID), nil, nil)
-	if errors.Is(err, errNotFound) {
-		return nil // it is gone already
-	}
-	return err
-}
-
-// tolerance is how old a request may be, so that nobody can send it again later.
-const tolerance = 5 * time.Minute
-
-func handle(_ context.Context, req engine.WebhookRequest) (engine.WebhookResult, error) {
-	var h hook
-	if err := json.Unmarshal(req.Registration, &h); err != nil || h.Secret == "" {
-		return engine.WebhookResult{}, engine.Refuse(http.StatusUnauthorized, errors.New("the webhook is not registered yet"))
-	}
-	if err := verify(req, h.Secret); err != nil {
-		return engine.WebhookResult{}, engine.Refuse(http.StatusUnauthorized, err)
-	}
-	var message struct {
-		ID     string          `json:"id"`
-		Ticket json.RawMessage `json:"ticket"`
-	}
-	if err := json.Unmarshal(req.Body, &message); err != nil || message.ID == "" {
-		return engine.WebhookResult{}, engine.Refuse(http.StatusBadRequest, errors.New("the body is no message of the desk's"))
-	}
-	input, err := json.Marshal(engine.Mapped{Type: "ticket.closed", SourceID: message.ID, Output: message.Ticket})
-	return engine.WebhookResult{Inputs: []json.RawMessage{input}}, err
-}
-
-// verify checks the header Desk-Signature: t=SECONDS,v1=HEX, an HMAC-SHA256 of "SECONDS.BODY".
-func verify(req engine.WebhookRequest, secret string) error {
-	at, signature, _ := strings.Cut(strings.TrimPrefix(req.Header.Get("Desk-Signature"), "t="), ",v1=")
-	given, err := hex.DecodeString(signature)
-	if err != nil || len(given) == 0 {
-		return errors.New("it is not signed")
-	}
-	mac := hmac.New(sha256.New, []byte(secret))
-	fmt.Fprintf(mac, "%s.%s", at, req.Body)
-	if !hmac.Equal(mac.Sum(nil), given) {
-		return errors.New("its signature is wrong")
-	}
-	seconds, err := strconv.ParseInt(at, 10, 64)
-	if age := req.Now.Sub(time.Unix(seconds, 0)).Abs(); err != nil || age > tolerance {
-		return fmt.Errorf("it is of another time: %q", at)
-	}
-	return nil
 }
 
 var errNotFound = errors.New("the desk answered 404 Not Found")
@@ -235,12 +153,8 @@ func call(ctx context.Context, s engine.Source, method, path string, body, answe
 		return engine.Permanent(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if s.Auth != nil {
-		var auth struct{ Token string }
-		if err := json.Unmarshal(s.Auth.Value, &auth); err != nil {
-			return engine.Permanent(fmt.Errorf("read the auth config: %w", err))
-		}
-		req.Header.Set("Authorization", "Bearer "+auth.Token)
+	if err := authorize(req, s.Auth); err != nil {
+		return err
 	}
 	res, err := s.HTTP.Do(req)
 	if err != nil {
@@ -251,10 +165,11 @@ func call(ctx context.Context, s engine.Source, method, path string, body, answe
 	case res.StatusCode == http.StatusNotFound:
 		return errNotFound
 	case res.StatusCode == http.StatusTooManyRequests:
-		seconds, _ := strconv.Atoi(res.Header.Get("Retry-After"))
-		return engine.RetryAfter(time.Duration(seconds)*time.Second, errors.New("the desk has had too many requests"))
+		return engine.RetryAfter(patience(res.Header.Get("Retry-After"), s.Now), errors.New("the desk has had too many requests"))
 	case res.StatusCode == http.StatusUnauthorized:
-		return engine.Permanent(errors.New("the desk does not accept the token"))
+		return engine.Unauthorized(errors.New("the desk does not accept the token"))
+	case res.StatusCode == http.StatusForbidden:
+		return engine.Permanent(errors.New("the desk does not allow this user to do that"))
 	case res.StatusCode >= 300:
 		return fmt.Errorf("the desk answered %s", res.Status)
 	case answer == nil:
@@ -264,6 +179,15 @@ func call(ctx context.Context, s engine.Source, method, path string, body, answe
 		return fmt.Errorf("read the desk's answer: %w", err)
 	}
 	return nil
+}
+
+// patience is how long a Retry-After asks for, in seconds or as a date; 0: it does not.
+func patience(header string, now time.Time) time.Duration {
+	if at, err := http.ParseTime(header); err == nil {
+		return at.Sub(now)
+	}
+	seconds, _ := strconv.Atoi(header)
+	return time.Duration(seconds) * time.Second
 }
 
 func configOf(s engine.Source) (c config, err error) {

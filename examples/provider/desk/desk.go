@@ -11,20 +11,26 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
 
-// Token is what the desk lets in.
-const Token = "open-sesame"
+// Token is what the desk lets in, as it does whoever has signed in with the password.
+const (
+	Token    = "open-sesame"
+	Password = "letmein"
+)
 
 // Desk is a help desk. The zero value has no tickets.
 type Desk struct {
 	mu      sync.Mutex
 	tickets []ticket
 	hooks   map[string]hook
+	session string // the token of who has signed in; "": nobody has
 	closed  int
 }
 
@@ -36,8 +42,8 @@ type ticket struct {
 
 type hook struct {
 	ID     string `json:"id"`
-	Secret string `json:"secret"`
-	url    string
+	URL    string `json:"url"`
+	Secret string `json:"secret,omitempty"` // told only once
 }
 
 // Open adds a ticket.
@@ -56,7 +62,7 @@ func (d *Desk) Close(ctx context.Context, id int) error {
 	}
 	d.mu.Unlock()
 	for _, h := range hooks {
-		req := d.Message(h.url, h.Secret, id, time.Now())
+		req := d.Message(h.URL, h.Secret, id, time.Now())
 		res, err := http.DefaultClient.Do(req.WithContext(ctx))
 		if err != nil {
 			return err
@@ -65,7 +71,7 @@ func (d *Desk) Close(ctx context.Context, id int) error {
 			return err
 		}
 		if res.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s answered %s", h.url, res.Status)
+			return fmt.Errorf("%s answered %s", h.URL, res.Status)
 		}
 	}
 	return nil
@@ -90,15 +96,44 @@ func (d *Desk) Message(url, secret string, id int, at time.Time) *http.Request {
 
 // ServeHTTP is the desk's API.
 func (d *Desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Authorization") != "Bearer "+Token {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /login", d.login)
+	if r.URL.Path != "/login" && !d.knows(r.Header.Get("Authorization")) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	mux := http.NewServeMux()
+	mux.HandleFunc("GET /hooks", d.listHooks)
 	mux.HandleFunc("GET /tickets", d.list)
 	mux.HandleFunc("POST /hooks", d.hook)
 	mux.HandleFunc("DELETE /hooks/{id}", d.unhook)
 	mux.ServeHTTP(w, r)
+}
+
+func (d *Desk) knows(authorization string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return authorization == "Bearer "+Token || d.session != "" && authorization == "Bearer "+d.session
+}
+
+func (d *Desk) login(w http.ResponseWriter, r *http.Request) {
+	var given struct{ Password string }
+	if json.NewDecoder(r.Body).Decode(&given) != nil || given.Password != Password {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.session == "" {
+		d.session = rand.Text()
+	}
+	answer(w, map[string]any{"token": d.session, "expires_in": 3600})
+}
+
+// Forget has everybody who has signed in do so again.
+func (d *Desk) Forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.session = ""
 }
 
 func (d *Desk) list(w http.ResponseWriter, r *http.Request) {
@@ -116,7 +151,11 @@ func (d *Desk) hook(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	h := hook{ID: rand.Text(), Secret: rand.Text(), url: asked.URL}
+	if !challenged(r.Context(), asked.URL) {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	h := hook{ID: rand.Text(), URL: asked.URL, Secret: rand.Text()}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.hooks == nil {
@@ -124,6 +163,42 @@ func (d *Desk) hook(w http.ResponseWriter, r *http.Request) {
 	}
 	d.hooks[h.ID] = h
 	answer(w, h)
+}
+
+// challenged tells whether there is somebody at a URL who wants webhooks.
+func challenged(ctx context.Context, url string) bool {
+	challenge := rand.Text()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(`{"challenge": "`+challenge+`"}`))
+	if err != nil {
+		return false
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer res.Body.Close()
+	said, err := io.ReadAll(io.LimitReader(res.Body, 1000))
+	return err == nil && string(said) == challenge
+}
+
+func (d *Desk) listHooks(w http.ResponseWriter, _ *http.Request) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := []hook{}
+	for _, h := range d.hooks {
+		all = append(all, hook{ID: h.ID, URL: h.URL})
+	}
+	answer(w, map[string]any{"hooks": all})
+}
+
+// Registered is the URLs to which webhooks are sent.
+func (d *Desk) Registered() (urls []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, h := range d.hooks {
+		urls = append(urls, h.URL)
+	}
+	return urls
 }
 
 func (d *Desk) unhook(w http.ResponseWriter, r *http.Request) {

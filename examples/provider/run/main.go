@@ -109,7 +109,8 @@ func setUp(ctx context.Context, eng *engine.Engine) error {
 		return err
 	}
 	auth, err := eng.CreateAuthConfig(ctx, engine.NewAuthConfig{
-		Details: engine.Details{Name: "desk"}, Method: "token", Value: json.RawMessage(`{"token": "` + desk.Token + `"}`),
+		Details: engine.Details{Name: "desk"}, DeploymentID: deployment.ID, // as other providers may have a method "token"
+		Method: "token", Value: json.RawMessage(`{"token": "` + desk.Token + `"}`),
 	})
 	if err != nil {
 		return err

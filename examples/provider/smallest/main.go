@@ -13,7 +13,7 @@ import (
 	"github.com/callbackd/callbackd/engine"
 )
 
-// clock finds the time, to the five seconds.
+// clock finds the time, to the five seconds. (A clock may: its event is the time.)
 func clock() engine.Provider {
 	return engine.Provider{
 		Key: "clock",
