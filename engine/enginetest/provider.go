@@ -39,8 +39,8 @@ type Case struct {
 	// answers 401 to everything for a while.
 	Forget func()
 
-	// Request is a new webhook as the source sends it to a URL, with its signature, for a trigger with
-	// Handle: another event each time it is called. registration is what Register returned as
+	// Request is a new webhook as the source sends it to a URL, which is http and of this machine, with its
+	// signature, for a trigger with Handle: another event each time it is called. registration is what Register returned as
 	// Details; nil without one.
 	Request func(url string, registration json.RawMessage) *http.Request
 	// AnyBody says that the source signs nothing of the body, as those do that only send a token
