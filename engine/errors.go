@@ -116,7 +116,8 @@ func Permanent(err error) error { return &permanentError{err: err} }
 // if it is refused again, or there is no Prepare, it is the same as [Permanent].
 func Unauthorized(err error) error { return &permanentError{err: err, unauthorized: true} }
 
-func isUnauthorized(err error) bool {
+// IsUnauthorized tells whether err, or an error it wraps, came from [Unauthorized].
+func IsUnauthorized(err error) bool {
 	e, ok := errors.AsType[*permanentError](err)
 	return ok && e.unauthorized
 }

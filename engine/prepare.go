@@ -65,7 +65,7 @@ func (p *preparing) good(t store.PollTarget, now time.Time) bool {
 // is refused and could be prepared anew.
 func signedIn[T any](ctx context.Context, e *Engine, t store.PollTarget, s *Source, call func() (T, error)) (out T, err error) {
 	out, err = call()
-	if !isUnauthorized(err) || !e.preparing.refuse(s.Auth) {
+	if !IsUnauthorized(err) || !e.preparing.refuse(s.Auth) {
 		return out, err
 	}
 	s.Log.InfoContext(ctx, "what the auth config was prepared for is refused, it is prepared anew", "auth_config", t.AuthConfigID)

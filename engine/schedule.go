@@ -54,7 +54,7 @@ var mapDelays = [...]time.Duration{10 * time.Second, time.Minute, 5 * time.Minut
 // nextMapping is when an input whose mapping failed, for the attempts-th time, is mapped
 // again; zero: never.
 func nextMapping(now time.Time, attempts int, err error) time.Time {
-	if IsPermanent(err) && !isUnauthorized(err) || attempts > len(mapDelays) {
+	if IsPermanent(err) && !IsUnauthorized(err) || attempts > len(mapDelays) {
 		return time.Time{}
 	}
 	return now.Add(mapDelays[attempts-1])

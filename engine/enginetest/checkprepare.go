@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"reflect"
-	"slices"
 	"time"
 
 	"github.com/callbackd/callbackd/engine"
@@ -65,7 +62,7 @@ func checkForgotten(r *trial) {
 	if _, ok := err.(unwell); ok || !r.source.wasAsked() {
 		return // which is told elsewhere
 	}
-	if !isUnauthorized(err) {
+	if !engine.IsUnauthorized(err) {
 		r.fail("%s: got the error %v; it must be engine.Unauthorized, so that it is prepared anew", what, err)
 	}
 	r.source.be(well)
@@ -78,18 +75,4 @@ func checkForgotten(r *trial) {
 	if err := r.work(); err != nil {
 		r.fail("%s, and was asked with what was prepared anew: %v", what, err)
 	}
-}
-
-// isUnauthorized tells whether an error came from [engine.Unauthorized], by making another of the same
-// cause: for all but the engine, it is as one from [engine.Permanent].
-func isUnauthorized(err error) bool {
-	for ; err != nil; err = errors.Unwrap(err) {
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
-			return slices.ContainsFunc(joined.Unwrap(), isUnauthorized)
-		}
-		if reflect.DeepEqual(err, engine.Unauthorized(errors.Unwrap(err))) {
-			return true
-		}
-	}
-	return false
 }
