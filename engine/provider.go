@@ -190,7 +190,8 @@ type WebhookResult struct {
 	Response *WebhookResponse  // nil: 200 with a small JSON body
 }
 
-// WebhookResponse is the answer to a request.
+// WebhookResponse is the answer to a request. One of 400 to 499, without inputs and state, refuses
+// the request: as with [Refuse], nothing is stored.
 type WebhookResponse struct {
 	Status int         // 200 to 599; 0: 200
 	Header http.Header // Content-Type and the like; what describes the connection is left out

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -163,6 +164,9 @@ func marshal(v any) json.RawMessage {
 	return bytes.TrimRight(b.Bytes(), "\n")
 }
 
+// patternTexts are patterns of ours in words.
+var patternTexts = map[string]string{`^(\S([\s\S]*\S)?)?$`: "must not begin or end with a space or line break"}
+
 var english = message.NewPrinter(language.English)
 
 // collect turns the leaves of an error tree into fields.
@@ -206,7 +210,7 @@ func collect(e *jsonschema.ValidationError, path []string, fields *[]FieldError)
 		add("invalid_max", e.ErrorKind.LocalizedString(english), "", "")
 	case *kind.Pattern:
 		// The library's own words would repeat the value, which may be a secret.
-		add("invalid_format", "must match "+k.Want, k.Want, "")
+		add("invalid_format", cmp.Or(patternTexts[k.Want], "must match "+k.Want), k.Want, "")
 	case *kind.Format:
 		add("invalid_format", "must be a valid "+k.Want, k.Want, "")
 	default:

@@ -145,6 +145,10 @@ func (in *incoming) receive(ctx context.Context) (WebhookResponse, error) {
 		if err != nil {
 			return WebhookResponse{}, in.failed(ctx, err)
 		}
+		if h.response.Status/100 == 4 && h.state == nil && h.inputs == 0 {
+			in.log.LogAttrs(ctx, slog.LevelInfo, "webhook refused", slog.Int("status", h.response.Status), slog.Duration(keyDuration, time.Since(in.began)))
+			return h.response, nil
+		}
 		recorded, err := in.record(ctx, h)
 		if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return WebhookResponse{}, in.cutShort(ctx)

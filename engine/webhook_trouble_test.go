@@ -71,6 +71,28 @@ func TestWebhookThatIsNotHandled(t *testing.T) {
 	}
 }
 
+// An answer that refuses a request is no sign that the trigger is well.
+func TestWebhookThatIsAnsweredWithARefusalStoresNothing(t *testing.T) {
+	t.Parallel()
+	h := openHook(t, engine.Options{}, func(_ context.Context, req engine.WebhookRequest) (engine.WebhookResult, error) {
+		if string(req.Body) == "fail" {
+			return engine.WebhookResult{}, errors.New("no")
+		}
+		return engine.WebhookResult{Response: &engine.WebhookResponse{Status: 405, Header: http.Header{"Allow": {"POST"}}}}, nil
+	})
+	if _, err := h.send(t, "fail"); err == nil {
+		t.Fatal("no error")
+	}
+	before := h.trigger(t)
+	answer, err := h.send(t, "x")
+	if err != nil || answer.Status != 405 || answer.Header.Get("Allow") != "POST" {
+		t.Errorf("%+v, %v", answer, err)
+	}
+	if after := h.trigger(t); before.LastError == nil || after.LastError == nil || !after.LastReceivedAt.Equal(before.LastReceivedAt) {
+		t.Errorf("%+v, then %+v", before, after)
+	}
+}
+
 // A flood of requests that cannot be handled is noted once a second, and a request that can be
 // ends it.
 func TestFailedWebhooksAreNotedSeldomAndUntilOneSucceeds(t *testing.T) {

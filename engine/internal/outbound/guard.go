@@ -71,7 +71,7 @@ func refuseBlocked(_, address string, _ syscall.RawConn) error {
 		return fmt.Errorf("read the address to connect to: %w", err)
 	}
 	if Blocked(ap.Addr()) {
-		return fmt.Errorf("%w: %v is private or reserved; to reach it, private networks must be allowed explicitly (AllowPrivateNetworks, or --allow-private-networks)", ErrBlockedAddress, ap.Addr())
+		return fmt.Errorf("%w: %v is private or reserved; to reach it, private networks must be allowed explicitly: --allow-private-networks (Options.AllowPrivateNetworks)", ErrBlockedAddress, ap.Addr())
 	}
 	return nil
 }
