@@ -59,7 +59,7 @@ func (c *config) scheme() (scheme, error) {
 		s.algorithm = cmp.Or(c.Algorithm, sha256Name)
 		s.encoding = cmp.Or(c.Encoding, hexName)
 		s.key = keyForm(cmp.Or(c.SecretEncoding, string(keyText)))
-		s.millis = true
+		s.millis, s.dates = true, true
 		s.id = ".id"
 		fallthrough
 	case verifyToken:
@@ -81,7 +81,7 @@ func (s *scheme) uses(field string, c *config) bool {
 	case "algorithm", "encoding", "secret_encoding", "template", "timestamp_header", "id_header":
 		return s.name == verifyHMAC
 	case "tolerance_seconds":
-		return s.timed() || s.name == verifyHMAC // which is looked at more closely
+		return s.timed() || s.bodyTime != "" || s.name == verifyHMAC // which is looked at more closely
 	case "handshake":
 		return s.shakes
 	default: // verify_token

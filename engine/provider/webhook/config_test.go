@@ -22,6 +22,7 @@ func TestValidate(t *testing.T) {
 		`{"verify":"hmac","header":"X-S","template":"{{body}}"}`:                                   nil,
 		`{"verify":"hmac","header":"X-S","template":"{body}","tolerance_seconds":9}`:               {"tolerance_seconds: means nothing when the template lacks {timestamp}; leave it out"},
 		`{"verify":"stripe","tolerance_seconds":9}`:                                                nil,
+		`{"verify":"linear","tolerance_seconds":9}`:                                                nil,
 		`{}`: nil, // the schema's
 		`{"verify":"github","header":"X","prefix":"p","algorithm":"sha1","encoding":"hex"}`:               {"header: " + nothing, "prefix: " + nothing, "algorithm: " + nothing, "encoding: " + nothing},
 		`{"verify":"github","secret_encoding":"hex","template":"{body}","timestamp_header":"X"}`:          {"secret_encoding: " + nothing, "template: " + nothing, "timestamp_header: " + nothing},
@@ -108,6 +109,7 @@ func TestTheEngineChecksConfigsAndSecrets(t *testing.T) {
 		`{"secrets":["a b"]}`:        "",
 		`{"secrets":["a"," b"]}`:     "secrets.1",
 		`{"secrets":["a\n"]}`:        "secrets.0",
+		`{"secrets":["a\nb"]}`:       "",
 		`{"secrets":[""]}`:           "secrets.0",
 		`{"secrets":[]}`:             "secrets",
 		`{"secrets":["a","a"]}`:      "secrets",
@@ -119,6 +121,27 @@ func TestTheEngineChecksConfigsAndSecrets(t *testing.T) {
 		_, err := e.CreateAuthConfig(t.Context(), engine.NewAuthConfig{Method: "secret", Value: json.RawMessage(value)})
 		if got := faults(t, err); got != want {
 			t.Errorf("%s: %s", value, got)
+		}
+	}
+}
+
+// What is wrong with a secret is said in words, and without the secret.
+func TestFaultsOfSecretsAreForPeople(t *testing.T) {
+	t.Parallel()
+	e, err := engine.Open(t.Context(), engine.Options{Path: filepath.Join(t.TempDir(), "callbacks.db"), Providers: []engine.Provider{webhook.New()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	for value, want := range map[string]string{
+		`{"secrets":[" hush"]}`:    "must not begin or end with a space or line break",
+		`{"secrets":["hush\r\n"]}`: "must not begin or end with a space or line break",
+		`{"secrets":[""]}`:         "must have at least 1 characters",
+	} {
+		_, err := e.CreateAuthConfig(t.Context(), engine.NewAuthConfig{Method: "secret", Value: json.RawMessage(value)})
+		wrong, ok := err.(*engine.Error)
+		if !ok || len(wrong.Fields) != 1 || wrong.Fields[0].Message != want {
+			t.Errorf("%s: %+v", value, wrong)
 		}
 	}
 }

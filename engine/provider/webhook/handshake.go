@@ -60,10 +60,10 @@ func (s *scheme) shake(req *engine.WebhookRequest, c *config, verified bool, k k
 // answerSlack answers {"type": "url_verification", "challenge": "..."} with the challenge.
 func answerSlack(req *engine.WebhookRequest, _ *config, _ key) (*engine.WebhookResponse, error) {
 	body := object(req.Body)
-	challenge, ok := body["challenge"].(string)
-	if body["type"] != handshakeSlack || !ok {
+	if body["type"] != handshakeSlack {
 		return nil, nil
 	}
+	challenge, _ := body["challenge"].(string)
 	return plainText(challenge)
 }
 
@@ -72,11 +72,11 @@ func answerSlack(req *engine.WebhookRequest, _ *config, _ key) (*engine.WebhookR
 // replaced. Only a verified sender gets it, so that nobody else can have a text signed.
 func answerZoom(req *engine.WebhookRequest, _ *config, k key) (*engine.WebhookResponse, error) {
 	body := object(req.Body)
-	payload, _ := body["payload"].(map[string]any)
-	token, ok := payload["plainToken"].(string)
-	if body["event"] != handshakeZoom || !ok {
+	if body["event"] != handshakeZoom {
 		return nil, nil
 	}
+	payload, _ := body["payload"].(map[string]any)
+	token, _ := payload["plainToken"].(string)
 	if err := checkChallenge(token); err != nil {
 		return nil, err
 	}

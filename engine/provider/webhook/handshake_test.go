@@ -33,7 +33,6 @@ func TestHandshakes(t *testing.T) {
 		"Hub":               {config: values{"handshake": "hub", "verify_token": "a b"}, method: "GET", query: "hub.mode=subscribe&hub.challenge=1&hub.verify_token=a+b", want: "text/plain; charset=utf-8 1"},
 
 		"SlackEvent":          {sender: "slack", body: `{"type":"event_callback","challenge":"x"}`},
-		"SlackWithout":        {sender: "slack", body: `{"type":"url_verification","challenge":7}`},
 		"ZoomEvent":           {sender: "zoom", body: `{"event":"meeting.started","payload":{"plainToken":"x"}}`},
 		"ChallengeInAnEvent":  {sender: "standard-webhooks", body: `{"challenge":"c","data":{}}`},
 		"ChallengeNotAsked":   {sender: "standard-webhooks", config: values{"handshake": "none"}, body: `{"challenge":"c"}`},
@@ -103,6 +102,14 @@ func TestHandshakeIsAnsweredWithTheSecretInUse(t *testing.T) {
 
 func TestHandshakesAreRefused(t *testing.T) {
 	t.Parallel()
+	for body, sender := range map[string]string{
+		`{"type":"url_verification","challenge":7}`: "slack", `{"type":"url_verification"}`: "slack", `{"type":"url_verification","challenge":"\u0000"}`: "slack",
+		`{"event":"endpoint.url_validation"}`: "zoom", `{"event":"endpoint.url_validation","payload":{"plainToken":["x"]}}`: "zoom", `{"event":"endpoint.url_validation","payload":7}`: "zoom",
+	} {
+		if result, err := trigger.Handle(t.Context(), signed(t, sender, nil, body)); status(err) != 400 || len(result.Inputs) > 0 {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
 	for query, want := range map[string]int{
 		"hub.mode=subscribe&hub.challenge=1&hub.verify_token=w":                            403,
 		"hub.mode=subscribe&hub.challenge=1&hub.verify_token=":                             403,

@@ -1,9 +1,11 @@
 package webhook
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -138,6 +140,13 @@ func (c *claim) readPairs(value string, s *scheme) error {
 
 // checkTimestamp refuses what was signed too long ago, or is said to have been in the future.
 func (s *scheme) checkTimestamp(timestamp string, now time.Time, tolerance time.Duration) error {
+	if s.dates && dateRE.MatchString(timestamp) {
+		at, err := time.Parse(time.RFC3339, timestamp)
+		if err != nil {
+			return errors.New("the timestamp is no date")
+		}
+		return near(at, now, tolerance)
+	}
 	// Digits alone: no sender writes a sign or a zero in front, and the time must be what was signed.
 	if timestamp == "" || len(timestamp) > maxTimestamp || timestamp[0] == '0' || strings.Trim(timestamp, "0123456789") != "" {
 		return errors.New("the timestamp is not a number of seconds")
@@ -150,6 +159,26 @@ func (s *scheme) checkTimestamp(timestamp string, now time.Time, tolerance time.
 	if s.millis && n >= firstMillis {
 		at = time.UnixMilli(n)
 	}
+	return near(at, now, tolerance)
+}
+
+// dateRE is stricter than [time.Parse]. No text that it matches is the beginning of another one.
+var dateRE = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$`)
+
+// checkBodyTime refuses a body that says it was sent at another time. It was verified before, so
+// nobody can have taken the time out.
+func (s *scheme) checkBodyTime(body []byte, now time.Time, tolerance time.Duration) error {
+	var fields map[string]json.RawMessage
+	if s.bodyTime == "" || json.Unmarshal(body, &fields) != nil || fields[s.bodyTime] == nil {
+		return nil
+	}
+	if err := s.checkTimestamp(string(fields[s.bodyTime]), now, tolerance); err != nil {
+		return fmt.Errorf("%s of the body: %w", s.bodyTime, err)
+	}
+	return nil
+}
+
+func near(at, now time.Time, tolerance time.Duration) error {
 	if age := now.Sub(at); age > tolerance {
 		return fmt.Errorf("it was signed %v ago, more than the %v allowed; if it is new, check this machine's clock", age.Round(time.Second), tolerance)
 	}

@@ -3,6 +3,7 @@ package webhook
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -11,10 +12,12 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/callbackd/callbackd/engine"
+	"github.com/callbackd/callbackd/engine/internal/jsontext"
 )
 
 // Bounds of what an event may be, so that a request that is too much for one is refused while
@@ -28,6 +31,7 @@ const timeFormat = "2006-01-02T15:04:05.000Z"
 
 // input is a request as it is kept. Of the last three it has at most one.
 type input struct {
+	RequestID  string            `json:"request_id"` // of this request alone: a repeat has another
 	ReceivedAt string            `json:"received_at"`
 	Method     string            `json:"method"`
 	Headers    map[string]string `json:"headers"` // by lower-case name
@@ -53,6 +57,9 @@ func handle(_ context.Context, req engine.WebhookRequest) (engine.WebhookResult,
 	if answer, err := s.shake(&req, &c, false, key{}); answer != nil || err != nil {
 		return engine.WebhookResult{Response: answer}, err
 	}
+	if !slices.Contains(s.methods(), req.Method) {
+		return engine.WebhookResult{Response: &engine.WebhookResponse{Status: http.StatusMethodNotAllowed, Header: http.Header{"Allow": {strings.Join(s.methods(), ", ")}}}}, nil
+	}
 	id, k, err := s.verify(&req, &c)
 	if err != nil {
 		return engine.WebhookResult{}, err
@@ -71,9 +78,19 @@ func handle(_ context.Context, req engine.WebhookRequest) (engine.WebhookResult,
 	return result, nil
 }
 
+// methods are those of requests that can be events, or handshakes.
+func (s *scheme) methods() []string {
+	methods := []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+	if s.anyone() || s.handshake == handshakeHub || s.handshake == handshakeEcho {
+		methods = append(methods, http.MethodGet)
+	}
+	return methods
+}
+
 // read makes an input of a request, with the id that was signed.
 func (s *scheme) read(req *engine.WebhookRequest, id string) (json.RawMessage, error) {
 	in := input{
+		RequestID:  rand.Text(),
 		ReceivedAt: req.Now.UTC().Format(timeFormat), Method: req.Method,
 		URL:     req.URL,
 		Headers: map[string]string{}, Query: fields(queryOf(req.URL)), Digest: s.digest(req), ID: id,
@@ -155,35 +172,15 @@ func isJSON(contentType string, body []byte) bool {
 	if first := bytes.TrimLeft(body, " \t\r\n"); !said && !bytes.HasPrefix(first, []byte("{")) && !bytes.HasPrefix(first, []byte("[")) {
 		return false
 	}
-	return json.Valid(body)
+	return jsontext.Look(body).Valid
 }
 
 func (in *input) setJSON(body []byte) error {
-	if nesting(body) > maxNesting {
+	if jsontext.Look(body).Levels > maxNesting {
 		return engine.Refuse(http.StatusBadRequest, fmt.Errorf("the body has more than %d levels", maxNesting))
 	}
 	in.Body = bytes.TrimSpace(body)
 	return nil
-}
-
-// nesting is how many levels of objects and lists a valid JSON text has.
-func nesting(text []byte) (deepest int) {
-	depth, inString := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case inString && c == '\\':
-			i++ // what follows ends no string
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			depth++
-			deepest = max(deepest, depth)
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return deepest
 }
 
 // fields are the parameters of a query or a form.

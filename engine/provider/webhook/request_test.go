@@ -175,23 +175,87 @@ func TestBodies(t *testing.T) {
 			}
 		})
 	}
-	req := signed(t, "github", nil, `{"a":1}`, "Authorization", "Bearer t", "Cookie", "c", "Proxy-Authorization", "p", "X-Hub-Signature", "sha1=x", "X-Gitlab-Token", "g", "X-Kept", "yes")
+	req := signed(t, "github", nil, `{"a":1}`, "Authorization", "Bearer t", "Cookie", "c", "Proxy-Authorization", "p", "X-Hub-Signature", "sha1=x", "X-Gitlab-Token", "g", "X-API-Key", "k", "x-auth-token", "t", "Private-Token", "t", "X-Shopify-Access-Token", "s", "X-Kept", "yes")
 	req.URL += "?a=b"
 	result, err := trigger.Handle(t.Context(), req)
 	if err != nil || result.Response != nil || result.State != nil {
 		t.Fatalf("%+v, %v", result, err)
 	}
 	want := `{"received_at":"2026-01-10T14:45:00.123Z","method":"POST","headers":{"x-kept":"yes"},"query":{"a":"b"},"url":"https://hooks.example.com/webhooks/ctr_1?a=b","digest":"` + digest(`{"a":1}`) + `","body":{"a":1}}`
-	if got := string(result.Inputs[0]); got != want {
+	var own struct {
+		RequestID string `json:"request_id"`
+	}
+	if err := json.Unmarshal(result.Inputs[0], &own); err != nil || len(own.RequestID) < 20 {
+		t.Errorf("%s, %v", result.Inputs[0], err)
+	}
+	if got := strings.Replace(string(result.Inputs[0]), `"request_id":"`+own.RequestID+`",`, "", 1); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	req = request(t, values{"verify": "token", "header": "x-api-key"}, []string{"k"}, "", "X-API-Key", "k")
 	if result, err = trigger.Handle(t.Context(), req); err != nil || strings.Contains(string(result.Inputs[0]), "x-api-key") {
 		t.Errorf("%s, %v", result.Inputs, err)
 	}
+	if result, err = trigger.Handle(t.Context(), signed(t, "hmac", values{"header": "X-Own"}, "{}", "X-Own", hexMAC(texts[0], "{}"))); err != nil || strings.Contains(string(result.Inputs[0]), "x-own") {
+		t.Errorf("%s, %v", result.Inputs, err)
+	}
 	// Slack would show what it is answered with.
 	if result, err = trigger.Handle(t.Context(), signed(t, "slack", nil, "{}")); err != nil || result.Response == nil || result.Response.Status != 200 || result.Response.Body != nil {
 		t.Errorf("%+v, %v", result, err)
+	}
+}
+
+// A doorbell says the same every time, and two rings in one millisecond are two all the same.
+// Mapping one again makes the same event again.
+func TestRequestIDsAreOfOneRequest(t *testing.T) {
+	t.Parallel()
+	req := request(t, values{"verify": "none", "id": ".request_id"}, nil, "ring")
+	if a, b := mapped(t, req), mapped(t, req); a.SourceID == b.SourceID {
+		t.Errorf("both are %s", a.SourceID)
+	}
+	result, err := trigger.Handle(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids [2]string
+	for i := range ids {
+		m, err := trigger.Map(t.Context(), engine.MapRequest{Source: req.Source, Input: result.Inputs[0]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[i] = m.SourceID
+	}
+	if ids[0] != ids[1] {
+		t.Errorf("%q", ids)
+	}
+}
+
+// A request that only asks about the URL makes no event, whoever sent it.
+func TestMethodsThatMakeEvents(t *testing.T) {
+	t.Parallel()
+	for name, get := range map[string]bool{"github": false, "standard-webhooks": false, "slack": false, "gitlab": false, "meta": true, "hmac": true, "token": true, "none": true} {
+		for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "GET", "HEAD", "OPTIONS"} {
+			req := request(t, values{"verify": "none"}, nil, "{}")
+			if name != "none" {
+				req = signed(t, name, nil, "{}")
+			}
+			req.Method = method
+			result, err := trigger.Handle(t.Context(), req)
+			if err != nil {
+				t.Errorf("%s %s: %v", name, method, err)
+				continue
+			}
+			if method == "HEAD" || method == "OPTIONS" || method == "GET" && !get {
+				allow := "POST, PUT, PATCH, DELETE"
+				if get {
+					allow += ", GET"
+				}
+				if r := result.Response; r == nil || r.Status != 405 || r.Header.Get("Allow") != allow || len(result.Inputs) > 0 {
+					t.Errorf("%s %s: %d inputs", name, method, len(result.Inputs))
+				}
+			} else if len(result.Inputs) != 1 {
+				t.Errorf("%s %s: %+v", name, method, result)
+			}
+		}
 	}
 }
 

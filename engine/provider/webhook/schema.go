@@ -54,12 +54,12 @@ const configSchema = `{
 		},
 		"event_type": {
 			"title": "Event type",
-			"description": "jq program from the request {method, url, headers, query, body, id, digest, received_at} to the type of its event, such as .body.kind. Default: as the sender names it, or request.received.",
+			"description": "jq program from the request {method, url, headers, query, body, id, digest, request_id, received_at} to the type of its event, such as .body.kind. Default: as the sender names it, or request.received.",
 			"$ref": "#/$defs/program"
 		},
 		"id": {
 			"title": "Id",
-			"description": "jq program from the request to its id, a string or number; the same id again makes no event. Default: the sender's id, or a digest of the body.",
+			"description": "jq program from the request to its id, a string or number; the same id again makes no event. .request_id makes an event of every request. Default: the sender's id, or a digest of the body.",
 			"$ref": "#/$defs/program"
 		},
 		"handshake": {
@@ -109,7 +109,7 @@ const configSchema = `{
 		},
 		"timestamp_header": {
 			"title": "Timestamp header",
-			"description": "For hmac with {timestamp} in its template: the header that holds it, in Unix seconds or milliseconds.",
+			"description": "For hmac with {timestamp} in its template: the header that holds it, in Unix seconds or milliseconds, or as RFC 3339.",
 			"$ref": "#/$defs/header"
 		},
 		"id_header": {
@@ -138,7 +138,7 @@ const secretSchema = `{
 			"minItems": 1,
 			"maxItems": 10,
 			"uniqueItems": true,
-			"items": {"type": "string", "minLength": 1, "maxLength": 4096, "pattern": "^\\S(.*\\S)?$"}
+			"items": {"type": "string", "minLength": 1, "maxLength": 4096, "pattern": "^(\\S([\\s\\S]*\\S)?)?$"}
 		}
 	}
 }`
@@ -147,6 +147,7 @@ const inputSchema = `{
 	"description": "The request. It has a body, a text (of a body that is neither JSON nor a form), a base64 (of one that is no UTF-8), or none of them.",
 	"type": "object",
 	"properties": {
+		"request_id": {"description": "Of this request alone.", "type": "string"},
 		"received_at": {"type": "string", "format": "date-time"},
 		"method": {"type": "string"},
 		"url": {"type": "string"},

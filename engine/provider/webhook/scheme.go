@@ -22,6 +22,8 @@ type scheme struct {
 	key       keyForm
 	public    string // before a signature that is ed25519, by a public key; "": there are none
 	millis    bool   // the timestamp may be in milliseconds
+	dates     bool   // it may be as RFC 3339 has it, too
+	bodyTime  string // field of the signed body that holds when it was sent; "": none
 
 	eventType string // jq over the request; "" or without a result: request.received
 	id        string // likewise; "" or without a result: the digest
@@ -120,6 +122,7 @@ var schemes = []scheme{
 	{
 		name: "linear", headers: []headerNames{{signature: "Linear-Signature"}},
 		signed: "{body}", algorithm: sha256Name, encoding: hexName, key: keyText,
+		millis: true, bodyTime: "webhookTimestamp",
 		eventType: "(.body.type? // empty)" + dotAction, id: `.headers["linear-delivery"]`,
 	},
 	{
@@ -156,9 +159,19 @@ func schemeNamed(name string) (scheme, bool) {
 // timed tells whether a request says when it was signed.
 func (s *scheme) timed() bool { return strings.Contains(s.signed, "{timestamp}") }
 
-// secretHeaders are never kept: what they hold lets one in, or lets one try secrets at leisure.
+// anyone tells whether the sender can be any, so that nothing is known of its requests.
+func (s *scheme) anyone() bool {
+	return s.name == verifyHMAC || s.name == verifyToken || s.name == verifyNone
+}
+
+// secretHeaders are never kept: what they hold lets one in, here or elsewhere, or lets one try
+// secrets at leisure.
 var secretHeaders = func() map[string]bool {
-	names := map[string]bool{"Authorization": true, "Proxy-Authorization": true, "Cookie": true, "X-Hub-Signature": true}
+	names := map[string]bool{
+		"Authorization": true, "Proxy-Authorization": true, "Cookie": true, "X-Hub-Signature": true,
+		"X-Api-Key": true, "Api-Key": true, "Apikey": true, "X-Auth-Token": true, "X-Access-Token": true, "X-Webhook-Secret": true,
+		"Private-Token": true, "X-Shopify-Access-Token": true, "X-Telegram-Bot-Api-Secret-Token": true,
+	}
 	for _, s := range schemes {
 		for _, h := range s.headers {
 			names[http.CanonicalHeaderKey(h.signature)] = true

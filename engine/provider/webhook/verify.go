@@ -55,6 +55,9 @@ func (s *scheme) verify(req *engine.WebhookRequest, c *config) (id string, k key
 	if err == nil {
 		k, err = s.match(req, c, claim, keys)
 	}
+	if err == nil {
+		err = s.checkBodyTime(req.Body, req.Now, c.tolerance())
+	}
 	if err != nil && unusable != nil {
 		err = fmt.Errorf("%w (besides, %w)", err, unusable)
 	}
@@ -153,7 +156,7 @@ type key struct {
 // unusable says which; err says why there is none.
 func (s *scheme) keys(auth *engine.Auth) (keys []key, unusable, err error) {
 	if auth == nil {
-		return nil, nil, fmt.Errorf(`verify is %q and the instance has no auth config; attach it with one of the method "secret"`, s.name)
+		return nil, nil, fmt.Errorf(`verify is %q and the instance has no auth config; create one with the method "secret", and attach an instance with it, which has another URL`, s.name)
 	}
 	var value struct {
 		Secrets []string `json:"secrets"`

@@ -181,12 +181,12 @@ var senders = map[string]sender{
 	"hmac with all": {
 		config: values{
 			"verify": "hmac", "header": "X-Sig", "prefix": "v=", "algorithm": "sha512", "encoding": "base64", "secret_encoding": "hex",
-			"template": "a {timestamp}{body}/{id}", "timestamp_header": "X-Time", "id_header": "X-Id", "tolerance_seconds": 300,
+			"template": "a {timestamp}.{body}/{id}", "timestamp_header": "X-Time", "id_header": "X-Id", "tolerance_seconds": 300,
 		},
 		secrets: [2]string{"00ff", "0123"}, timed: true,
 		sign: func(secret string, at int64, body string) []string {
 			key, _ := hex.DecodeString(secret)
-			mac := hmacOf(sha512.New, string(key), fmt.Sprintf("a %d%s/msg_1", at*1000, body))
+			mac := hmacOf(sha512.New, string(key), fmt.Sprintf("a %d.%s/msg_1", at*1000, body))
 			return []string{"X-Sig", "v=" + base64.StdEncoding.EncodeToString(mac), "X-Time", strconv.FormatInt(at*1000, 10), "X-Id", "msg_1"}
 		},
 	},
@@ -303,6 +303,52 @@ func TestTimestampsAreDigits(t *testing.T) {
 		if _, err := trigger.Handle(t.Context(), request(t, config, []string{"k"}, "{}", "X-S", mac, "X-T", timestamp)); status(err) != 401 {
 			t.Errorf("hmac: %q: %v", timestamp, err)
 		}
+	}
+}
+
+// Some sign a date. It is the time that was signed, in the only form that RFC 3339 has for it.
+func TestTimestampsMayBeDates(t *testing.T) {
+	t.Parallel()
+	config := values{"verify": "hmac", "header": "X-S", "encoding": "base64", "template": "{timestamp}{body}", "timestamp_header": "X-T"}
+	for timestamp, want := range map[string]int{
+		"2026-01-10T14:45:00Z": 0, "2026-01-10T14:45:00.123456789Z": 0, "2026-01-10T16:45:00+02:00": 0, "2026-01-10T14:40:01Z": 0, "2026-01-10T14:50:00Z": 0,
+		"2026-01-10T14:40:00Z": 401, "2026-01-10T14:51:00Z": 401, "2026-01-10T14:45:00+02:00": 401,
+		"2026-01-10T14:45:00": 401, "2026-01-10 14:45:00Z": 401, "2026-01-10T14:45:00z": 401, "2026-01-10T14:45:00,1Z": 401, "2026-01-10T14:45:60Z": 401,
+		"2026-13-10T14:45:00Z": 401, "2026-01-10T14:45Z": 401, " 2026-01-10T14:45:00Z": 401, "2026-01-10T14:45:00Z\n": 401, "2026-1-10T14:45:00Z": 401,
+	} {
+		mac := base64.StdEncoding.EncodeToString(hmacOf(sha256.New, "k", timestamp+"{}"))
+		if _, err := trigger.Handle(t.Context(), request(t, config, []string{"k"}, "{}", "X-S", mac, "X-T", timestamp)); status(err) != want {
+			t.Errorf("%q: %v", timestamp, err)
+		}
+		if want == 0 {
+			if _, err := trigger.Handle(t.Context(), request(t, config, []string{"k"}, "{}", "X-S", mac, "X-T", "2026-01-10T14:45:01Z")); status(err) != 401 {
+				t.Errorf("another date than %s: %v", timestamp, err)
+			}
+		}
+		stripe := "t=" + timestamp + ",v1=" + hexMAC("k", timestamp+".{}")
+		if _, err := trigger.Handle(t.Context(), request(t, values{"verify": "stripe"}, []string{"k"}, "{}", "Stripe-Signature", stripe)); status(err) != 401 {
+			t.Errorf("stripe: %q: %v", timestamp, err)
+		}
+	}
+}
+
+// Linear signs the time as a part of the body.
+func TestTimeInTheBodyIsChecked(t *testing.T) {
+	t.Parallel()
+	for at, want := range map[string]int{
+		"1768056300123": 0, "1768056000123": 0, "1768056600123": 0, "1768056000122": 401, "1768056600124": 401,
+		"1": 401, "-1768056300123": 401, `"1768056300123"`: 401, "1.768056300123e12": 401, "null": 401, "[]": 401,
+	} {
+		body := `{"type":"Issue","webhookTimestamp":` + at + `}`
+		if _, err := trigger.Handle(t.Context(), signed(t, "linear", nil, body)); status(err) != want {
+			t.Errorf("%s: %v", at, err)
+		}
+		if _, err := trigger.Handle(t.Context(), signed(t, "sentry", nil, body)); err != nil {
+			t.Errorf("sentry has no such field: %v", err)
+		}
+	}
+	if _, err := trigger.Handle(t.Context(), signed(t, "linear", values{"tolerance_seconds": 600}, `{"webhookTimestamp":1768056000122}`)); err != nil {
+		t.Error(err)
 	}
 }
 
