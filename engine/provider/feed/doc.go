@@ -37,8 +37,8 @@
 // # Config
 //
 //   - url: required, http or https, without user and password.
-//   - headers: further request headers, by name. Credentials belong into an auth
-//     config instead, which is kept encrypted.
+//   - headers: further request headers, by name. Credentials belong into an auth config instead, which is
+//     kept encrypted, with the method "bearer" (token), "basic" (username, password) or "header" (name, value).
 //   - updates: true makes an event also of each entry that was updated since. Default false.
 //     Turning it on makes events of all entries that are in the feed then.
 //

@@ -10,8 +10,9 @@
 //
 // All of the secrets are tried, up to 10, so one is replaced by adding the new one, telling the
 // sender, and removing the old one. An instance without an auth config refuses every request,
-// unless its config says "none". It answers 500, as nothing is wrong with the request, and the log
+// unless its config has verify "none". It answers 500, as nothing is wrong with the request, and the log
 // says what to do; so does one whose secrets are all unusable, such as no base64 for standard-webhooks.
+// That is found at the first request, as only an instance has both a scheme and secrets.
 //
 // # verify
 //
@@ -39,10 +40,15 @@
 //
 // Where a header or field is missing, the type is "request.received" and the id the digest.
 //
-// With "none", secrets are not looked at: whoever knows the URL can make events.
+// With verify "none", secrets are not looked at: whoever knows the URL can make events. The id in it
+// is shown in the log and by the API. Another URL takes another instance, with another config.
 //
 // Stripe's secret is used as it is written, whsec_ included; that of Standard Webhooks is the base64
-// after whsec_, or a public key after whpk_, for v1a. Linear, Meta and Sentry sign no time.
+// after whsec_, or a public key after whpk_, for v1a. Linear signs a time
+// in its body, webhookTimestamp, which is checked where it is; Meta and Sentry sign none.
+//
+// Events are made of POST, PUT, PATCH and DELETE, and with token, hmac and none of GET too, by which some handshakes
+// come. HEAD and OPTIONS, and any other GET, are answered 405.
 //
 // # hmac and token
 //
@@ -54,8 +60,8 @@
 //   - encoding: of the signature: "hex" (default), "base64" or "base64url".
 //   - secret_encoding: "text" (default), "base64" or "hex": how a secret stands for the key.
 //   - template: what is signed, of {body}, {timestamp} and {id}. Default "{body}".
-//   - timestamp_header and id_header: where these are. A time is in Unix seconds or milliseconds;
-//     with {body} right after {timestamp}, a body that begins with a digit is refused.
+//   - timestamp_header and id_header: where these are. A time is in Unix seconds or milliseconds, or
+//     as RFC 3339 has it, such as 2026-01-10T14:45:00Z; with {body} right after {timestamp}, a body that begins with a digit is refused.
 //
 // token is for those who send the secret itself, in header after prefix, such as Telegram in
 // X-Telegram-Bot-Api-Secret-Token, or "Bearer ..." in Authorization.
@@ -64,16 +70,22 @@
 //
 //   - tolerance_seconds: how far a signed time may be from now. Default 300.
 //   - event_type, id: jq programs from the request to its event's type and id. The request is
-//     {method, url, headers, query, body, id, digest, received_at}: headers by lower-case name, without
-//     credentials and signatures; the body as JSON, as an object of a form's fields, or as text; id is
-//     the one that was signed, if the scheme has that. A program that gives nothing for a request makes an event with
+//     {method, url, headers, query, body, id, digest, request_id, received_at}: headers by lower-case name, repeated
+//     ones joined by ", "; the body as JSON, as an object of a form's fields, or as text; id is
+//     the one that was signed, if the scheme has that; request_id is random. A program that gives nothing for a request makes an event with
 //     the type "unmapped", which a new config mends. A type is cut to 200 characters; an id of
 //     over 1000 characters becomes its SHA-256.
 //   - handshake, verify_token: see below.
 //
+// Left out of the headers are the signatures and secrets of all schemes, the config's own header,
+// Authorization, Proxy-Authorization, Cookie, X-Api-Key, Api-Key, Apikey, X-Auth-Token, X-Access-Token,
+// X-Webhook-Secret, Private-Token, X-Shopify-Access-Token and X-Telegram-Bot-Api-Secret-Token. All other
+// headers are kept, and so are the query's parameters, in url and query: they are no place for a secret.
+//
 // The event's output is the body if it is an object (or a form), {"value": ...} around any other, {"base64": ...} of
 // what is no UTF-8, and the query's parameters when there is no body. GitHub and Slack can send JSON
-// in the field payload of a form; then that JSON is the body.
+// in the field payload of a form; then that JSON is the body. A multipart form and several lines of JSON are texts.
+// A compressed body is kept compressed, in base64. The output may have 1 MiB, counted as JSON.
 //
 // # Repeats
 //
@@ -83,9 +95,9 @@
 // alone, that is how the sender made it: who got hold of a whole signed request can send it again
 // under another id. {"id": ".digest"} closes this, for senders of which no two bodies are alike.
 //
-// The digest is the SHA-256 of the body (with none: of the method, path and query too). Two requests that
+// The digest is the SHA-256 of the body (with verify "none": of the method, path and query too). Two requests that
 // say the same thing are one event by it. If they are two things, such as someone ringing twice,
-// set id to ".received_at".
+// set id to ".request_id", which no two requests share; then a sender's second try, or a replay, is an event too.
 //
 // # Handshakes
 //
@@ -101,7 +113,9 @@
 //   - handshake "echo": GET ?challenge=..., as of Dropbox; and "validation-token": POST
 //     ?validationToken=..., as of Microsoft Graph: with the value, as text. These come unsigned.
 //
-// The last three can be chosen for standard-webhooks, token, hmac and none; "none" turns them off.
+// One of slack or zoom whose challenge is no text, and any whose challenge is empty or longer than 4096 bytes, is
+// answered 400. hub, challenge, echo and validation-token can be chosen with verify "standard-webhooks", "token",
+// "hmac" and "none"; handshake "none" turns them off.
 //
 // Slack is answered with an empty body, because it shows what is in it.
 package webhook
