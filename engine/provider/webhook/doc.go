@@ -23,6 +23,7 @@
 //	standard-webhooks  webhook-signature v1, v1a   id, time,     body.type                    webhook-id
 //	                   (or svix-signature, ...)    body
 //	stripe             Stripe-Signature v1         time, body    body.type                    body.id
+//	paddle             Paddle-Signature h1         time, body    body.event_type              body.event_id
 //	github             X-Hub-Signature-256         body          X-GitHub-Event               X-GitHub-Delivery
 //	slack              X-Slack-Signature           time, body    body.event.type, .command,   body.event_id,
 //	                                                             .type                        .trigger_id

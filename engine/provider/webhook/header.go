@@ -106,10 +106,10 @@ func (c *claim) readSpaced(value string, s *scheme) error {
 	return nil
 }
 
-// readPairs reads "t=SECONDS,v1=HEX,v1=HEX". Other names may stand beside them.
+// readPairs reads what is like "t=SECONDS,v1=HEX,v1=HEX". Other names may stand beside them.
 func (c *claim) readPairs(value string, s *scheme) error {
 	count := 0
-	for field := range strings.SplitSeq(value, ",") {
+	for field := range strings.SplitSeq(value, s.between) {
 		if count++; count > 2*maxSignatures {
 			return fmt.Errorf("it holds more than %d fields", 2*maxSignatures)
 		}
@@ -118,9 +118,9 @@ func (c *claim) readPairs(value string, s *scheme) error {
 		if !ok || name == "" {
 			return errors.New("a field of it is not NAME=VALUE")
 		}
-		if name == "t" {
+		if name == s.timeKey {
 			if c.timestamp != "" {
-				return errors.New("it holds more than one t=")
+				return fmt.Errorf("it holds more than one %s=", s.timeKey)
 			}
 			c.timestamp = v
 		} else if signature, ok := strings.CutPrefix(field, s.prefix); ok {
@@ -129,7 +129,7 @@ func (c *claim) readPairs(value string, s *scheme) error {
 	}
 	switch {
 	case c.timestamp == "":
-		return errors.New("it holds no t=")
+		return fmt.Errorf("it holds no %s=", s.timeKey)
 	case c.signatures == nil:
 		return fmt.Errorf("it holds no %s", s.prefix)
 	case len(c.signatures) > maxSignatures:

@@ -37,6 +37,7 @@ func TestTypesAndIDs(t *testing.T) {
 		"Standard":               {sender: "standard-webhooks", body: `{"type":"invoice.paid"}`, want: "invoice.paid msg_1"},
 		"Svix":                   {sender: "svix", body: `{}`, want: "request.received msg_1"},
 		"Stripe":                 {sender: "stripe", body: `{"id":"evt_1","type":"charge.failed"}`, want: "charge.failed evt_1"},
+		"Paddle":                 {sender: "paddle", body: `{"event_id":"evt_1","event_type":"transaction.completed"}`, want: "transaction.completed evt_1"},
 		"GitHub":                 {sender: "github", body: `{"ref":"x"}`, header: []string{"X-GitHub-Event", "push", "X-GitHub-Delivery", "72d3162e"}, want: "push 72d3162e"},
 		"GitHubAction":           {sender: "github", body: `{"action":"opened"}`, header: []string{"X-GitHub-Event", "issues", "X-GitHub-Delivery", "72d3162e"}, want: "issues 72d3162e"},
 		"GitHubForm":             {sender: "github", body: "payload=%7B%22action%22%3A%22opened%22%7D", header: []string{"Content-Type", form, "X-GitHub-Event", "issues", "X-GitHub-Delivery", "1"}, want: "issues 1"},

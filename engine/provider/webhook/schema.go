@@ -43,7 +43,7 @@ const configSchema = `{
 		"verify": {
 			"title": "Verify",
 			"description": "How the sender signs. none takes every request for genuine, whoever sent it.",
-			"enum": ["standard-webhooks", "stripe", "github", "slack", "shopify", "gitlab", "linear", "meta", "sentry", "zoom", "token", "hmac", "none"]
+			"enum": ["standard-webhooks", "stripe", "paddle", "github", "slack", "shopify", "gitlab", "linear", "meta", "sentry", "zoom", "token", "hmac", "none"]
 		},
 		"tolerance_seconds": {
 			"title": "Tolerance",

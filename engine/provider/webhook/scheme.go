@@ -14,6 +14,8 @@ type scheme struct {
 	// is there counts.
 	headers []headerNames
 	form    form
+	between string // pairs, and
+	timeKey string // which of them is the timestamp; both for form pairs alone
 	prefix  string // before a signature
 
 	signed    string // what is signed, with {id}, {timestamp} and {body}; "": the signature is the secret itself
@@ -43,7 +45,7 @@ type form int
 const (
 	single form = iota // one signature
 	spaced             // several, with spaces between
-	pairs              // t=TIMESTAMP and any number of signatures, with commas between
+	pairs              // a timestamp and any number of signatures, each NAME=VALUE
 )
 
 // keyForm is how a secret stands for a key.
@@ -90,9 +92,15 @@ var schemes = []scheme{
 	},
 	{
 		name: "stripe", headers: []headerNames{{signature: "Stripe-Signature"}},
-		form: pairs, prefix: "v1=", signed: "{timestamp}.{body}",
+		form: pairs, between: ",", timeKey: "t", prefix: "v1=", signed: "{timestamp}.{body}",
 		algorithm: sha256Name, encoding: hexName, key: keyText,
 		eventType: ".body.type?", id: ".body.id?",
+	},
+	{
+		name: "paddle", headers: []headerNames{{signature: "Paddle-Signature"}},
+		form: pairs, between: ";", timeKey: "ts", prefix: "h1=", signed: "{timestamp}:{body}",
+		algorithm: sha256Name, encoding: hexName, key: keyText,
+		eventType: ".body.event_type?", id: ".body.event_id?",
 	},
 	{
 		name: "github", headers: []headerNames{{signature: "X-Hub-Signature-256"}},

@@ -155,6 +155,9 @@ var senders = map[string]sender{
 	"stripe": {config: values{"verify": "stripe"}, secrets: [2]string{"whsec_abc", "whsec_def"}, timed: true, sign: func(secret string, at int64, body string) []string {
 		return []string{"Stripe-Signature", fmt.Sprintf("t=%d,v1=%s", at, hexMAC(secret, fmt.Sprintf("%d.%s", at, body)))}
 	}},
+	"paddle": {config: values{"verify": "paddle"}, secrets: [2]string{"pdl_ntfset_a", "pdl_ntfset_b"}, timed: true, sign: func(secret string, at int64, body string) []string {
+		return []string{"Paddle-Signature", fmt.Sprintf("ts=%d;h1=%s", at, hexMAC(secret, fmt.Sprintf("%d:%s", at, body)))}
+	}},
 	"github":  {config: values{"verify": "github"}, secrets: texts, sign: overBody("X-Hub-Signature-256", "sha256=", hex.EncodeToString)},
 	"slack":   {config: values{"verify": "slack"}, secrets: texts, timed: true, sign: colons("X-Slack-Signature", "X-Slack-Request-Timestamp")},
 	"shopify": {config: values{"verify": "shopify"}, secrets: texts, sign: overBody("X-Shopify-Hmac-Sha256", "", base64.StdEncoding.EncodeToString)},
@@ -415,6 +418,12 @@ func TestSeveralSignatures(t *testing.T) {
 	} {
 		if _, err := trigger.Handle(t.Context(), request(t, values{"verify": "stripe"}, []string{"k"}, "{}", "stripe-signature", c.header)); status(err) != c.want {
 			t.Errorf("stripe, %s: %v", name, err)
+		}
+	}
+	right = "h1=" + hexMAC("k", at+":{}")
+	for header, want := range map[string]int{"ts=" + at + ";h1=00;" + right: 0, "ts=" + at + "," + right: 401, "t=" + at + ";" + right: 401, "ts=" + at + ";ts=" + at + ";" + right: 401} {
+		if _, err := trigger.Handle(t.Context(), request(t, values{"verify": "paddle"}, []string{"k"}, "{}", "paddle-signature", header)); status(err) != want {
+			t.Errorf("paddle, %s: %v", header, err)
 		}
 	}
 	for name, c := range map[string]struct {
