@@ -17,9 +17,6 @@ func TestPropertySignedBodiesVerify(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		s := senders[rapid.SampledFrom(names).Draw(r, "sender")]
 		body := rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(r, "body")
-		if template, _ := s.config["template"].(string); strings.Contains(template, "{timestamp}{body}") {
-			body = append([]byte("."), body...) // a digit there might be the time's
-		}
 		at := now.Unix() + rapid.Int64Range(-290, 290).Draw(r, "skew")
 		header := s.sign(rapid.SampledFrom(s.secrets[:]).Draw(r, "secret"), at, string(body))
 		if _, err := trigger.Handle(t.Context(), request(t, s.config, s.secrets[:], string(body), header...)); err != nil {
