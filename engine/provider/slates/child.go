@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,15 +26,28 @@ type child struct {
 	stdin  *os.File
 	stdout *os.File
 	stderr *os.File
+	guard  *guard // nil: there is none
 
 	done   chan struct{} // closed when the process has ended and its output is read
 	retire *time.Timer   // ends it when it has had nothing to do for a while
 
-	mu       sync.Mutex
-	waiting  *waiter // nil: nobody waits for an answer
-	used     bool    // it has answered before
-	reaped   bool    // it has ended, and its process group may be another's
-	lastSaid string  // the last line of standard error
+	mu      sync.Mutex
+	waiting *waiter  // nil: nobody waits for an answer
+	used    bool     // it has answered before
+	reaped  bool     // it has ended, and its process group may be another's
+	words   lastWord // on standard error
+	printed lastWord // on standard output, that is no JSON
+	secrets []string // not to be logged, of the batches sent last
+}
+
+// lastWord is a child's last line on a stream.
+type lastWord string
+
+func (w lastWord) behind(what string) string {
+	if w == "" {
+		return ""
+	}
+	return "; its last words on " + what + ": " + string(w)
 }
 
 // waiter waits for the answer to a batch with some ids.
@@ -101,6 +115,7 @@ func startChild(words []string, log *slog.Logger) (*child, error) {
 		f.Close()
 	}
 	c.log = log.With("pid", c.cmd.Process.Pid)
+	c.guard = startGuard(c.cmd.Process.Pid)
 	c.log.Debug("the integration's process has started")
 	go c.follow(exited)
 	return c, nil
@@ -130,6 +145,7 @@ func (c *child) follow(exited <-chan error) {
 	late := time.AfterFunc(time.Second, func() { c.stdout.Close(); c.stderr.Close() })
 	reading.Wait()
 	late.Stop()
+	c.guard.end()
 	for _, f := range []*os.File{c.stdin, c.stdout, c.stderr} {
 		f.Close()
 	}
@@ -139,10 +155,12 @@ func (c *child) follow(exited <-chan error) {
 
 // exchange writes a batch with some ids and waits for its answer. After an error, the child is
 // of no use.
-func (c *child) exchange(ctx context.Context, batch []byte, ids []string) ([]byte, error) {
-	w := &waiter{ids: ids, answer: make(chan line, 1)}
+func (c *child) exchange(ctx context.Context, p parcel) ([]byte, error) {
+	w := &waiter{ids: p.ids, answer: make(chan line, 1)}
+	began := time.Now()
 	c.mu.Lock()
 	c.waiting = w
+	c.remember(p.secrets)
 	used := c.used
 	c.mu.Unlock()
 	select {
@@ -154,7 +172,7 @@ func (c *child) exchange(ctx context.Context, batch []byte, ids []string) ([]byt
 	}
 	written := make(chan error, 1)
 	go func() { // ends with the write, which ends with the child
-		_, err := c.stdin.Write(batch)
+		_, err := c.stdin.Write(p.batch)
 		written <- err
 	}()
 	for {
@@ -174,7 +192,7 @@ func (c *child) exchange(ctx context.Context, batch []byte, ids []string) ([]byt
 			}
 			return nil, c.ended(ctx, "answered")
 		case <-ctx.Done():
-			return nil, fmt.Errorf("the integration's process gave no answer: %w%s", ctx.Err(), c.said())
+			return nil, late("the integration's process", began, ctx)
 		}
 	}
 }
@@ -204,22 +222,54 @@ func (c *child) ended(ctx context.Context, before string) error {
 		if used && c.cmd.ProcessState.Success() {
 			return errEndedIdle // in good order, so it did not see the batch
 		}
-		return fmt.Errorf("the integration's process ended before it %s: %s%s", before, c.cmd.ProcessState, c.said())
+		return &endedError{before, c.cmd.ProcessState, c.said()}
 	case <-time.After(endGrace):
-		return fmt.Errorf("the integration's process does not read its standard input%s", c.said())
 	case <-ctx.Done():
-		return fmt.Errorf("the integration's process does not read its standard input: %w%s", ctx.Err(), c.said())
 	}
+	return errors.New("the integration's process does not read its standard input")
 }
 
-// said is the last line of standard error, to be put behind an error.
+// endedError is of a child that ended too early.
+type endedError struct {
+	before string // it did what
+	state  *os.ProcessState
+	said   string
+}
+
+func (e *endedError) Error() string {
+	return fmt.Sprintf("the integration's process ended before it %s: %s%s", e.before, e.state, e.said)
+}
+
+// said is the last line of each stream, to be put behind an error. Of a child that runs on, it may
+// have nothing to do with what is wrong.
 func (c *child) said() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lastSaid == "" {
-		return ""
+	return c.words.behind("standard error") + c.printed.behind("standard output")
+}
+
+// remember has texts left out of what is logged of the child from now on. c.mu is held. What is
+// written to a child's streams may come late, so that those of some batches before are kept.
+func (c *child) remember(secrets []string) {
+	for _, secret := range secrets {
+		for text := range strings.SplitSeq(plain(json.RawMessage(`"`+secret+`"`)), "\n") { // as it is printed
+			secrets = append(secrets, strings.TrimSpace(text))
+		}
 	}
-	return "; its last words on standard error: " + c.lastSaid
+	for _, secret := range secrets {
+		if len(secret) >= shortestSecret && !slices.Contains(c.secrets, secret) {
+			c.secrets = append(c.secrets, secret)
+		}
+	}
+	c.secrets = c.secrets[max(len(c.secrets)-secretsKept, 0):]
+}
+
+// clean is a line without what must not be logged, bounded.
+func (c *child) clean(text []byte) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	line := setting{secrets: c.secrets}.redact(string(text))
+	return line[:min(len(line), maxNoise)]
 }
 
 // end has the child end: it is told so by closing its input, and killed with its group
@@ -264,10 +314,16 @@ func (c *child) readAnswers() {
 		}
 		if isDocument(text) && (err == nil || json.Valid(text)) {
 			if !c.give(line{text: text}) {
-				late.say(slog.LevelWarn, nil) // what it says may be secret
+				late.say(slog.LevelWarn, "") // what it says may be secret
 			}
 		} else if len(text) > 0 {
-			noise.say(slog.LevelDebug, text)
+			line := c.clean(text)
+			if text[0] != '{' { // which is perhaps part of an answer
+				c.mu.Lock()
+				c.printed = lastWord(excerpt(line[:min(len(line), lastKept)]))
+				c.mu.Unlock()
+			}
+			noise.say(slog.LevelDebug, line)
 		}
 		if err != nil {
 			return
@@ -293,16 +349,17 @@ func (c *child) readErrors() {
 	r := bufio.NewReaderSize(c.stderr, 4<<10)
 	lines := limiter{log: c.log, text: "the integration says on standard error"}
 	for {
-		text, err := readLine(r, maxNoise)
+		text, err := readLine(r, maxStderr)
 		if len(text) > 0 {
+			line := c.clean(text)
 			c.mu.Lock()
-			c.lastSaid = excerpt(string(text[:min(len(text), stderrKept)]))
+			c.words = lastWord(excerpt(line[:min(len(line), lastKept)]))
 			c.mu.Unlock()
 			level := slog.LevelWarn
 			if bytes.HasPrefix(text, []byte("debug:")) {
 				level = slog.LevelDebug
 			}
-			lines.say(level, text)
+			lines.say(level, line)
 		}
 		if errors.Is(err, errLongLine) {
 			continue
@@ -340,7 +397,7 @@ type limiter struct {
 	dropped int
 }
 
-func (l *limiter) say(level slog.Level, text []byte) {
+func (l *limiter) say(level slog.Level, line string) {
 	if now := time.Now(); now.Sub(l.second) > time.Second {
 		if l.dropped > 0 {
 			l.log.Log(context.Background(), level, l.text+", too much to log", "lines", l.dropped)
@@ -351,5 +408,5 @@ func (l *limiter) say(level slog.Level, text []byte) {
 		l.dropped++
 		return
 	}
-	l.log.Log(context.Background(), level, l.text, "line", excerpt(string(text[:min(len(text), maxNoise)])))
+	l.log.Log(context.Background(), level, l.text, "line", excerpt(line))
 }

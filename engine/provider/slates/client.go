@@ -1,12 +1,15 @@
 package slates
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,11 +19,19 @@ import (
 	"github.com/callbackd/callbackd/engine"
 )
 
-// transport carries one batch to the integration, with the ids of its messages, and its answer
-// back. It may be called from many goroutines.
+// transport carries one batch to the integration, and its answer back. It may be called from many
+// goroutines.
 type transport interface {
-	send(ctx context.Context, batch []byte, ids []string) (answer []byte, err error)
+	send(ctx context.Context, p parcel) (answer []byte, err error)
 	close() error
+}
+
+// parcel is a batch on its way.
+type parcel struct {
+	batch   []byte
+	ids     []string // of its messages
+	secrets []string // in it, as JSON has them
+	urgent  bool     // a source waits for it
 }
 
 // client speaks to one integration.
@@ -43,6 +54,7 @@ type setting struct {
 	authOutput json.RawMessage
 	log        *slog.Logger // nil: the client's
 	secrets    []string     // not to be logged
+	urgent     bool         // a source waits for the answer
 }
 
 type request struct {
@@ -72,9 +84,29 @@ func (o outcome) read(result any) error {
 		return o.err
 	}
 	if err := json.Unmarshal(o.result, result); err != nil {
-		return fmt.Errorf("%w: the result is not what the protocol says: %w", errBadAnswer, err)
+		return fmt.Errorf("%w: %s", errBadAnswer, mismatch(err))
 	}
 	return nil
+}
+
+// mismatch says what of a result is not as the protocol has it, in words of the protocol.
+func mismatch(err error) string {
+	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return "the result is not what the protocol says: " + err.Error()
+	}
+	kind := "an object"
+	switch e.Type.Kind() {
+	case reflect.Slice:
+		kind = "a list"
+	case reflect.String:
+		kind = "a text"
+	case reflect.Bool:
+		kind = "true or false"
+	case reflect.Int, reflect.Float64:
+		kind = "a number"
+	}
+	return fmt.Sprintf("%s must be %s, not %s", cmp.Or(e.Field, "the result"), kind, e.Value)
 }
 
 // calls makes requests in one batch. The error is of the batch as a whole.
@@ -92,10 +124,10 @@ func (c *client) calls(ctx context.Context, s setting, requests []request) ([]ou
 			sent = append(sent, m.ID)
 		}
 	}
-	body, err := c.transport.send(ctx, text, sent)
+	body, err := c.transport.send(ctx, parcel{text, sent, s.secrets, s.urgent})
 	if err != nil {
 		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
-			err = fmt.Errorf("%w: %w", ctx.Err(), err)
+			err = &lateError{err.Error(), ctx.Err()}
 		}
 		return nil, err
 	}
@@ -104,6 +136,23 @@ func (c *client) calls(ctx context.Context, s setting, requests []request) ([]ou
 		c.trace(ctx, s, requests[i].method, o.result)
 	}
 	return outcomes, err
+}
+
+// lateError is of what took too long. That ctx ended is not repeated in the text.
+type lateError struct {
+	text  string
+	cause error
+}
+
+func (e *lateError) Error() string { return e.text }
+func (e *lateError) Unwrap() error { return e.cause }
+
+// late says that there was no answer before ctx ended.
+func late(who string, began time.Time, ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("%s gave no answer: %w", who, ctx.Err())
+	}
+	return &lateError{fmt.Sprintf("%s gave no answer within %s", who, time.Since(began).Round(100*time.Millisecond)), ctx.Err()}
 }
 
 // compose is a batch: the whole state, and the requests, with their ids.
@@ -187,15 +236,21 @@ func (c *client) trace(ctx context.Context, s setting, method string, result jso
 	log.DebugContext(ctx, "requests of the integration", "method", method, "requests", text[:min(len(text), maxTrace)])
 }
 
-const maxTrace = 8 << 10 // bytes of traces in a log record
+const (
+	maxTrace       = 8 << 10 // bytes of traces in a log record
+	shortestSecret = 6       // bytes of a text that is left out of the log
+)
 
 // settingOf is what a source's functions are given, as a batch carries it.
-func settingOf(s engine.Source, methods map[string]string) (setting, error) {
+func (i *integration) settingOf(s engine.Source) (setting, error) {
 	set := setting{config: s.Config, log: s.Log}
+	if s.Auth == nil && len(i.methods) > 0 && !i.anonymous {
+		return set, fmt.Errorf("no auth config is attached, and the integration is signed in to with the auth method %s: attach one", strings.Join(slices.Sorted(maps.Keys(i.methods)), " or "))
+	}
 	if s.Auth == nil {
 		return set, nil
 	}
-	id, ok := methods[s.Auth.Method]
+	id, ok := i.methods[s.Auth.Method]
 	if !ok {
 		return set, fmt.Errorf("the integration no longer has the auth method %s: make an auth config of one that it has", s.Auth.Method)
 	}
@@ -224,7 +279,7 @@ func secretsOf(values ...json.RawMessage) (secrets []string) {
 	collect = func(v any) {
 		switch v := v.(type) {
 		case string:
-			if text, err := encode(v); err == nil && len(v) >= 6 { // what is shorter is in many texts by chance
+			if text, err := encode(v); err == nil && len(v) >= shortestSecret { // what is shorter is in many texts by chance
 				secrets = append(secrets, string(text[1:len(text)-2]))
 			}
 		case []any:

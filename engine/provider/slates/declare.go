@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ type integration struct {
 	log     *slog.Logger
 	memo    *memo
 	methods map[string]string // ids of auth methods, by key
+
+	anonymous bool // nobody needs to sign in
 }
 
 // errDeclaration is of an integration that is reached, but of no use.
@@ -60,8 +63,8 @@ func (f *flag) UnmarshalJSON(text []byte) error {
 		return nil
 	}
 	var object struct{ Enabled *bool }
-	if err := json.Unmarshal(text, &object); err != nil {
-		return err
+	if json.Unmarshal(text, &object) != nil {
+		return errors.New("a capability must be true, false or an object with enabled")
 	}
 	*f = flag(object.Enabled == nil || *object.Enabled)
 	return nil
@@ -97,6 +100,7 @@ func (i *integration) declare(ctx context.Context) (engine.Provider, error) {
 	i.methods = make(map[string]string)
 	for _, m := range auth.Methods {
 		if kind := strings.TrimPrefix(m.Type, "auth."); kind == "none" || kind == "" {
+			i.anonymous = true
 			continue
 		}
 		key := keyOf(m.ID)
@@ -235,9 +239,10 @@ func (i *integration) schema(of string, declared json.RawMessage) json.RawMessag
 	}
 	var doc any
 	if json.Unmarshal(declared, &doc) == nil {
-		if withoutPatterns(doc) {
+		if left := withoutPatterns(doc, ""); len(left) > 0 {
 			if text, e := json.Marshal(doc); e == nil && engine.CheckSchema(text) == nil {
-				i.log.Warn("a schema has patterns that cannot be checked here, which are left out", "schema", of, "err", excerpt(err.Error()))
+				slices.Sort(left)
+				i.log.Warn("a schema has patterns that cannot be checked here, which are left out", "schema", of, "patterns", excerpt(strings.Join(left, ", ")))
 				return text
 			}
 		}
@@ -246,32 +251,38 @@ func (i *integration) schema(of string, declared json.RawMessage) json.RawMessag
 	return nil
 }
 
-// withoutPatterns takes regular expressions that cannot be compiled out of a schema, and tells
-// whether there were any.
-func withoutPatterns(schema any) (changed bool) {
+// withoutPatterns takes regular expressions that cannot be compiled out of a schema of a property
+// ("": the whole), and tells which, as "property: pattern".
+func withoutPatterns(schema any, property string) (left []string) {
 	switch s := schema.(type) {
 	case []any:
 		for _, e := range s {
-			changed = withoutPatterns(e) || changed
+			left = append(left, withoutPatterns(e, property)...)
 		}
 	case map[string]any:
 		if pattern, ok := s["pattern"].(string); ok && !compiles(pattern) {
 			delete(s, "pattern")
-			changed = true
+			left = append(left, property+": "+pattern)
 		}
 		if patterns, ok := s["patternProperties"].(map[string]any); ok {
 			for pattern := range patterns {
 				if !compiles(pattern) {
 					delete(patterns, pattern)
-					changed = true
+					left = append(left, property+": "+pattern)
 				}
 			}
 		}
-		for _, e := range s {
-			changed = withoutPatterns(e) || changed
+		properties, _ := s["properties"].(map[string]any)
+		for name, e := range properties {
+			left = append(left, withoutPatterns(e, strings.TrimPrefix(property+"."+name, "."))...)
+		}
+		for key, e := range s {
+			if key != "properties" {
+				left = append(left, withoutPatterns(e, property)...)
+			}
 		}
 	}
-	return changed
+	return left
 }
 
 func compiles(pattern string) bool {

@@ -204,8 +204,12 @@ func behave(mode string) {
 		}
 	case "held":
 		hold()
-	case "parent": // an engine's program, with an integration
-		p, err := slates.New(context.Background(), slates.Options{Name: "x", Target: "exec:env SLATES_TEST_CHILD=held-deaf '" + os.Args[0] + "'"})
+	case "parent", "parent-of-wrapper": // an engine's program, with an integration
+		target := "env SLATES_TEST_CHILD=held-deaf '" + os.Args[0] + "'"
+		if mode != "parent" {
+			target = `sh -c "` + target + `; true"`
+		}
+		p, err := slates.New(context.Background(), slates.Options{Name: "x", Target: "exec:" + target})
 		if err != nil {
 			panic(err)
 		}
@@ -254,13 +258,40 @@ func behave(mode string) {
 			_ = json.Unmarshal(batch, &doc)
 			fmt.Printf(`{"messages":[{"jsonrpc":"2.0","id":%q,"error":{"code":"config.invalid","message":"no such team"}}]}`+"\n", doc.Messages[2].ID)
 			continue
+		case mode == "leaks":
+			f.on = func(method string, _ object) any {
+				if method == "slates/auth.methods.list" {
+					return object{"authenticationMethods": []any{object{"id": "m", "type": "auth.token"}}}
+				}
+				return nil
+			}
+			if polled {
+				fmt.Println("sent BEGIN KEY")
+				fmt.Fprintf(os.Stderr, "abcdefgh\ndebug: %sopen-\"sesame\nit has open-\\\"sesame in it\n", strings.Repeat("x", 990))
+				os.Exit(1)
+			}
+		case mode == "hang" && bytes.Contains(batch, []byte("webhook_handle")):
+			if bytes.Contains(batch, []byte(`"content":"aGFuZw=="`)) {
+				hold()
+				select {}
+			}
+			f.on = func(method string, _ object) any {
+				if strings.HasSuffix(method, "webhook_handle") {
+					return object{"inputs": []any{object{"n": 9}}}
+				}
+				return nil
+			}
 		case mode == "crash" && polled:
+			fmt.Println("panic at x.c:1")
 			fmt.Fprintln(os.Stderr, "TypeError: x is undefined")
 			os.Exit(7)
 		case mode == "half" && polled:
 			fmt.Print(string(f.answer(batch)[:20]))
 			os.Exit(0)
 		case mode == "hang" && polled:
+			if os.Getenv("SLATES_TEST_HOLD") != "" {
+				hold()
+			}
 			select {}
 		case mode == "huge" && polled:
 			for line := strings.Repeat("x", 1<<20); ; {

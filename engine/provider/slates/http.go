@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"syscall"
 	"time"
 
 	"github.com/callbackd/callbackd/engine"
@@ -30,8 +32,9 @@ func newHTTPTransport(target string) (*httpTransport, error) {
 	return &httpTransport{url: u.String(), place: u.Scheme + "://" + u.Host, client: outbound.NewClient(outbound.Options{AllowPrivate: true})}, nil
 }
 
-func (t *httpTransport) send(ctx context.Context, batch []byte, _ []string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, bytes.NewReader(batch))
+func (t *httpTransport) send(ctx context.Context, p parcel) ([]byte, error) {
+	who, began := "the integration at "+t.place, time.Now()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, bytes.NewReader(p.batch))
 	if err != nil {
 		return nil, err
 	}
@@ -39,21 +42,28 @@ func (t *httpTransport) send(ctx context.Context, batch []byte, _ []string) ([]b
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "callbackd")
 	res, err := t.client.Do(req)
-	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err // without the URL, which may hold a password
-		}
-		return nil, fmt.Errorf("the integration at %s cannot be reached: %w", t.place, err)
+	switch e, ok := errors.AsType[*url.Error](err); {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, late(who, began, ctx)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return nil, fmt.Errorf("%s ended the connection before it answered", who)
+	case ok:
+		return nil, fmt.Errorf("%s cannot be reached: %w", who, e.Err) // without the URL, which may hold a password
+	default:
+		return nil, fmt.Errorf("%s cannot be reached: %w", who, err)
 	}
 	defer res.Body.Close()
 	body, truncated, err := outbound.ReadCapped(res.Body, maxAnswer)
 	switch {
 	case res.StatusCode/100 != 2:
 		return t.unsuccessful(res, body)
+	case err != nil && ctx.Err() != nil:
+		return nil, late(who, began, ctx)
 	case err != nil:
-		return nil, fmt.Errorf("the integration at %s broke off its answer: %w", t.place, err)
+		return nil, fmt.Errorf("%s broke off its answer: %w", who, err)
 	case truncated:
-		return nil, fmt.Errorf("the integration at %s gave an answer of more than %d MiB", t.place, maxAnswer>>20)
+		return nil, fmt.Errorf("%s gave an answer of more than %d MiB", who, maxAnswer>>20)
 	}
 	return body, nil
 }
@@ -75,6 +85,8 @@ func (t *httpTransport) unsuccessful(res *http.Response, body []byte) ([]byte, e
 		return nil, fmt.Errorf("%w: redirects are not followed, so give the URL that it leads to", err)
 	case failed == nil:
 		return body, nil
+	case res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden || res.StatusCode == http.StatusNotFound:
+		return nil, &hopelessError{err}
 	case res.StatusCode == http.StatusBadRequest || res.StatusCode == http.StatusUnprocessableEntity:
 		return nil, fmt.Errorf("%w: %w", errBadAnswer, err)
 	}

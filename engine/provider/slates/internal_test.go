@@ -77,6 +77,23 @@ func TestEnvironmentKeepsOurOwn(t *testing.T) {
 	}
 }
 
+// Of what is left out of a schema, it is said where it was.
+func TestWithoutPatterns(t *testing.T) {
+	t.Parallel()
+	var doc any
+	if err := json.Unmarshal([]byte(`{"properties": {"mail": {"pattern": "^(?!x)"}, "pattern": {"items": [{"pattern": "(?=y)"}, {"pattern": "^ok$"}]}, "a": {"properties": {"b": {"patternProperties": {"(?<z": {}}}}}}}`), &doc); err != nil {
+		t.Fatal(err)
+	}
+	left := withoutPatterns(doc, "")
+	slices.Sort(left)
+	if want := []string{"a.b: (?<z", "mail: ^(?!x)", "pattern: (?=y)"}; !slices.Equal(left, want) {
+		t.Errorf("%q, want %q", left, want)
+	}
+	if text, _ := json.Marshal(doc); strings.Contains(string(text), "(?") || !strings.Contains(string(text), "^ok$") {
+		t.Errorf("left %s", text)
+	}
+}
+
 // What is remembered of mappings is bounded, and given once.
 func TestMemoIsBounded(t *testing.T) {
 	t.Parallel()

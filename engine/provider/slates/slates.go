@@ -35,8 +35,8 @@ type Options struct {
 	// StartTimeout is how long New tries to reach an integration; 0: 30 s.
 	StartTimeout time.Duration
 	// MaxProcesses is how many child processes a command may have at a time, each of which answers
-	// one batch at a time; 0: 4. More than one are only started when that many batches are to be
-	// answered, and end after two idle minutes.
+	// one batch at a time; 0: 4. Webhooks may have one more, so that polls do not keep them out. More
+	// than one are only started when that many batches are to be answered, and end after two idle minutes.
 	MaxProcesses int
 
 	// Log is told what has no trigger of its own, such as what child processes write to standard
@@ -83,8 +83,9 @@ func (o Options) validate() error {
 }
 
 // New asks an integration what it is and makes a provider of it, for one engine: its Close ends the
-// integration's child processes. One that is not reached, or whose child process
-// ends, is asked again until StartTimeout is over; then the error says why. ctx is only for asking.
+// integration's child processes. One that is not reached is asked again until StartTimeout is over; then
+// the error says why. A child process that ends, and an answer of 401, 403 or 404, is only given a
+// second chance, and a command that is not found none. ctx is only for asking.
 // A trigger that is neither polled nor sent webhooks is left out, and so is a
 // schema that cannot be used here: any object is then taken. Both are warned of.
 func New(ctx context.Context, o Options) (engine.Provider, error) {
@@ -118,6 +119,7 @@ func (i *integration) ask(ctx context.Context) (engine.Provider, error) {
 	ctx, cancel := context.WithTimeout(ctx, i.options.StartTimeout)
 	defer cancel()
 	var last error
+	hopeless := 0
 	for {
 		p, err := i.declare(ctx)
 		if err == nil {
@@ -126,13 +128,23 @@ func (i *integration) ask(ctx context.Context) (engine.Provider, error) {
 		if errors.Is(err, errDeclaration) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			return p, err // it will be the same again
 		}
-		if last == nil || ctx.Err() == nil {
+		after := retryAfterOf(err)
+		if busy, ok := errors.AsType[*busyError](err); ok {
+			after = busy.after // which says nothing new
+		} else if last == nil || ctx.Err() == nil {
+			if tries := triesOf(err); tries > 0 {
+				if hopeless++; hopeless >= tries {
+					return p, err
+				}
+			}
+			if ctx.Err() == nil && (last == nil || last.Error() != err.Error()) {
+				i.log.WarnContext(ctx, "the integration gave no answer of use, and is asked again", "err", err)
+			}
 			last = err
 		}
-		pause := time.NewTimer(max(askAgain, retryAfterOf(err)))
+		pause := time.NewTimer(max(askAgain, after))
 		select {
 		case <-pause.C:
-			i.log.WarnContext(ctx, "the integration gave no answer of use, and is asked again", "err", last)
 		case <-ctx.Done():
 			pause.Stop()
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -141,6 +153,25 @@ func (i *integration) ask(ctx context.Context) (engine.Provider, error) {
 			return p, ctx.Err()
 		}
 	}
+}
+
+// hopelessError is of an answer that time alone seldom mends.
+type hopelessError struct{ error }
+
+func (e *hopelessError) Unwrap() error { return e.error }
+
+// triesOf is how often to ask what fails in this way; 0: until there is no time left.
+func triesOf(err error) int {
+	if ended, ok := errors.AsType[*endedError](err); ok {
+		if code := ended.state.ExitCode(); code == 126 || code == 127 { // a shell's, for a command that it cannot run
+			return 1
+		}
+		return 2
+	}
+	if _, ok := errors.AsType[*hopelessError](err); ok {
+		return 2
+	}
+	return 0
 }
 
 func retryAfterOf(err error) time.Duration {

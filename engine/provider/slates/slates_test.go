@@ -288,8 +288,13 @@ func TestBadAnswers(t *testing.T) {
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
 		}, "redirects are not followed", 0},
-		"inputs not a list":  {echo(`{"inputs":{"a":1}}`), "not what the protocol says", 0},
-		"a result that is 7": {echo(`7`), "not what the protocol says", 0},
+		"inputs not a list":  {echo(`{"inputs":{"a":1}}`), "inputs must be a list, not object", 0},
+		"a result that is 7": {echo(`7`), "the result must be an object, not number", 0},
+		"a result of null":   {echo(`null`), "answered without inputs", 0},
+		"no inputs":          {echo(`{"updatedState":{}}`), "answered without inputs", 0},
+		"hung up": {func(http.ResponseWriter, *http.Request) {
+			panic(http.ErrAbortHandler)
+		}, "ended the connection", 0},
 		"too large": {func(w http.ResponseWriter, _ *http.Request) {
 			for line := bytes.Repeat([]byte("x"), 1<<20); ; {
 				if _, err := w.Write(line); err != nil {
@@ -350,10 +355,50 @@ func TestDeadline(t *testing.T) {
 		f.ServeHTTP(w, r)
 	}))
 	hang.Store(true)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := trigger(t, p, "new_message").Poll(ctx, engine.PollRequest{Source: source()}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := trigger(t, p, "new_message").Poll(ctx, engine.PollRequest{Source: source()}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "gave no answer within 100ms") {
 		t.Errorf("%v, want that the deadline is over", err)
+	}
+}
+
+// Who does not sign in is told so before the integration is asked, unless it need not.
+func TestAuthConfigIsMissing(t *testing.T) {
+	t.Parallel()
+	for _, free := range []bool{false, true} {
+		methods := []any{object{"id": "token", "type": "auth.token"}, object{"id": "app", "type": "auth.oauth"}}
+		if free {
+			methods = append(methods, object{"id": "nobody", "type": "auth.none"})
+		}
+		p := serve(t, &fake{on: func(method string, _ object) any {
+			if method == "slates/auth.methods.list" {
+				return object{"authenticationMethods": methods}
+			}
+			return nil
+		}})
+		_, err := trigger(t, p, "new_message").Poll(t.Context(), engine.PollRequest{Source: source()})
+		if told := err != nil && strings.Contains(err.Error(), "no auth config is attached, and the integration is signed in to with the auth method app or token"); told == free || engine.IsPermanent(err) {
+			t.Errorf("nobody needs to sign in: %t; %v", free, err)
+		}
+	}
+}
+
+// What will hardly be otherwise soon is asked for twice, or once.
+func TestNewGivesUpOnTheHopeless(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	gone := server(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		http.NotFound(w, nil)
+	}))
+	for target, want := range map[string]string{gone: "answered 404 Not Found", child(t, "never"): "exit status 3; its last words on standard error: cannot find module", "exec:sh -c nosuchcommand": "exit status 127"} {
+		_, err := slates.New(t.Context(), slates.Options{Name: "x", Target: target, StartTimeout: time.Minute})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "failures in a row") {
+			t.Errorf("%s: %v, want %q", target, err, want)
+		}
+	}
+	if asked.Load() > 2 {
+		t.Errorf("asked %d times", asked.Load())
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/callbackd/callbackd/engine"
 )
 
 const (
@@ -19,7 +17,10 @@ const (
 	endGrace         = 2 * time.Second  // for a child to end by itself, once its input is closed
 	maxNoise         = 1000             // bytes of a line of a child that is logged
 	linesPerSecond   = 20               // of these lines
-	stderrKept       = 300              // characters of the last line of standard error that an error repeats
+	maxStderr        = 64 << 10         // bytes of a line of standard error that is read as one
+	lastKept         = 300              // bytes of a child's last line that an error repeats
+	secretsKept      = 1000             // texts that are not to be logged, of a child
+	longestBusy      = 5 * time.Second  // that an urgent batch waits for a child
 	maxBatch         = 64 << 20         // bytes that are written to a child
 	pauseForgotten   = 10 * time.Minute // a child that lived so long has not failed at the start
 )
@@ -32,6 +33,7 @@ type pool struct {
 	words []string
 	log   *slog.Logger
 	slots chan struct{} // one for each child that answers a batch
+	extra chan struct{} // one more, which only an urgent batch may have
 
 	mu       sync.Mutex
 	closed   bool
@@ -48,25 +50,24 @@ func newPool(command string, processes int, log *slog.Logger) (*pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &pool{words: words, log: log, slots: make(chan struct{}, processes), all: make(map[*child]bool)}, nil
+	return &pool{words: words, log: log, slots: make(chan struct{}, processes), extra: make(chan struct{}, 1), all: make(map[*child]bool)}, nil
 }
 
-func (p *pool) send(ctx context.Context, batch []byte, ids []string) ([]byte, error) {
-	if len(batch) > maxBatch {
+func (p *pool) send(ctx context.Context, sent parcel) ([]byte, error) {
+	if len(sent.batch) > maxBatch {
 		return nil, fmt.Errorf("the batch has more than %d MiB", maxBatch>>20)
 	}
-	select {
-	case p.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("all %d processes of the integration are busy: %w", cap(p.slots), ctx.Err())
+	leave, err := p.enter(ctx, sent.urgent)
+	if err != nil {
+		return nil, err
 	}
-	defer func() { <-p.slots }()
+	defer leave()
 	for {
 		c, err := p.take()
 		if err != nil {
 			return nil, err
 		}
-		text, err := c.exchange(ctx, batch, ids)
+		text, err := c.exchange(ctx, sent)
 		if err == nil {
 			p.release(c)
 			return text, nil
@@ -83,6 +84,38 @@ func (p *pool) send(ctx context.Context, batch []byte, ids []string) ([]byte, er
 	}
 }
 
+// enter waits until a child may be had. A source is not kept waiting for long: it comes again.
+func (p *pool) enter(ctx context.Context, urgent bool) (leave func(), err error) {
+	extra, busy, n := p.extra, (<-chan time.Time)(nil), cap(p.slots)
+	if urgent {
+		timer := time.NewTimer(longestBusy)
+		defer timer.Stop()
+		busy, n = timer.C, n+cap(p.extra)
+	} else {
+		extra = nil
+	}
+	select {
+	case p.slots <- struct{}{}:
+		return func() { <-p.slots }, nil
+	case extra <- struct{}{}:
+		return func() { <-p.extra }, nil
+	case <-busy:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	return nil, &busyError{fmt.Sprintf("all %d processes of the integration are busy", n), comeAgain, err}
+}
+
+// busyError is of a batch that was not sent, and may be after a time.
+type busyError struct {
+	text  string
+	after time.Duration
+	cause error // may be nil
+}
+
+func (e *busyError) Error() string { return e.text }
+func (e *busyError) Unwrap() error { return e.cause }
+
 // take gives an idle child, or a fresh one.
 func (p *pool) take() (c *child, err error) {
 	p.mu.Lock()
@@ -97,7 +130,8 @@ func (p *pool) take() (c *child, err error) {
 		return c, nil
 	}
 	if wait := time.Until(p.notUntil); wait > 0 {
-		return nil, engine.RetryAfter(wait, fmt.Errorf("the integration's process is not started again for %s, after %d failures in a row: %w", wait.Round(time.Second), p.failures, p.problem))
+		text := fmt.Sprintf("the integration's process is not started again for %s, after %d failures in a row: %s", wait.Round(time.Second), p.failures, p.problem)
+		return nil, &busyError{text, wait, p.problem}
 	}
 	if c, err = startChild(p.words, p.log); err != nil {
 		err = fmt.Errorf("the integration's process cannot be started: %w", err)

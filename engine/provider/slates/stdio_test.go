@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -133,11 +134,11 @@ func TestChildrenLiveOn(t *testing.T) {
 func TestChildThatFails(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[string]string{
-		"crash": "TypeError: x is undefined",
+		"crash": "its last words on standard error: TypeError: x is undefined; its last words on standard output: panic at x.c:1",
 		"half":  "ended before it answered: exit status 0",
-		"hang":  "gave no answer",
+		"hang":  "gave no answer within 300ms",
 		"huge":  "more than 32 MiB",
-		"deaf":  "gave no answer",
+		"deaf":  "gave no answer within 300ms",
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
@@ -158,8 +159,11 @@ func TestChildThatFails(t *testing.T) {
 				}
 			} else if _, err := poll(t.Context(), p); err == nil || !strings.Contains(err.Error(), "not started again for") || !strings.Contains(err.Error(), want) {
 				t.Errorf("at once after: %v, want a pause", err)
-			} else if d, ok := engine.RetryAfterOf(err); !ok || d > time.Second {
-				t.Errorf("left alone for %s", d)
+			} else if _, limited := engine.RetryAfterOf(err); limited {
+				t.Error("it counts as rate limited")
+			}
+			if ctx.Err() != nil && strings.Contains(err.Error(), "words") {
+				t.Errorf("%v repeats words that have nothing to do with it", err)
 			}
 			// Mapping works with the next child; the pause after the first failure is a second.
 			asked := time.Now()
@@ -215,6 +219,67 @@ func (l locked) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.w.Write(b)
+}
+
+// What is signed in with is left out of what a child's words become.
+func TestStandardErrorIsRedacted(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var log bytes.Buffer
+	p, err := slates.New(t.Context(), slates.Options{Name: "fake", Target: child(t, "leaks"), Log: slog.New(slog.NewTextHandler(locked{&mu, &log}, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := source()
+	s.Auth = &engine.Auth{Method: "m", Value: json.RawMessage(`{"token":"open-\"sesame"}`), Prepared: json.RawMessage(`{"output":{"key":"BEGIN KEY\nabcdefgh\nEND KEY"}}`)}
+	_, polled := p.Triggers[0].Poll(t.Context(), engine.PollRequest{Source: s})
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{fmt.Sprint(polled), log.String()} {
+		if strings.Contains(text, "sesame") || strings.Contains(text, "abcdefgh") || !strings.Contains(text, "[secret]") {
+			t.Errorf("%s", text)
+		}
+	}
+}
+
+// Polls that hang do not keep webhooks out, and a source that would wait is asked to come again.
+func TestHungPollsLeaveRoomForWebhooks(t *testing.T) {
+	t.Parallel()
+	env, accept := holder(t)
+	p := provider(t, slates.Options{Target: child(t, "hang", env), MaxProcesses: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	var hung sync.WaitGroup
+	defer hung.Wait()
+	defer cancel()
+	hung.Go(func() {
+		if _, err := poll(ctx, p); err == nil {
+			t.Error("the poll did not hang")
+		}
+	})
+	accept() // it hangs
+	request := engine.WebhookRequest{Source: source(), Method: "POST"}
+	out, err := trigger(t, p, "hook").Handle(t.Context(), request)
+	if err != nil || len(out.Inputs) != 1 {
+		t.Fatalf("%s %v", out.Inputs, err)
+	}
+	short, stop := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer stop()
+	if _, err := trigger(t, p, "hook").Map(short, engine.MapRequest{Source: source(), Input: out.Inputs[0]}); err != nil {
+		t.Errorf("what the webhook brought is not mapped: %v", err)
+	}
+	request.Body = []byte("hang")
+	hung.Go(func() {
+		if _, err := trigger(t, p, "hook").Handle(ctx, request); err == nil {
+			t.Error("the webhook did not hang")
+		}
+	})
+	accept()
+	if _, err := trigger(t, p, "hook").Handle(short, request); err == nil || !strings.Contains(err.Error(), "all 2 processes") {
+		t.Errorf("%v, want that all are busy", err)
+	} else if after, ok := engine.RetryAfterOf(err); !ok || after <= 0 {
+		t.Errorf("to come again after %s", after)
+	}
 }
 
 // A child is told nothing that is callbackd's own.
@@ -276,12 +341,21 @@ func TestCloseLeavesNoOrphans(t *testing.T) {
 	}
 }
 
-// Nobody is left either when we are killed.
+// Nobody is left either when we are killed, not even behind a wrapper.
 func TestChildEndsWithUs(t *testing.T) {
 	t.Parallel()
+	for _, mode := range []string{"parent", "parent-of-wrapper"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			endsWithUs(t, mode)
+		})
+	}
+}
+
+func endsWithUs(t *testing.T, mode string) {
 	env, accept := holder(t)
 	parent := exec.Command(os.Args[0])
-	parent.Env = append(os.Environ(), "SLATES_TEST_CHILD=parent", env)
+	parent.Env = append(os.Environ(), "SLATES_TEST_CHILD="+mode, env)
 	out, err := parent.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,8 @@ const (
 	mapBatch      = 50      // inputs that are mapped with one batch
 	mapBatchBytes = 4 << 20 // of these
 	maxInputs     = 100_000 // of one answer
+
+	comeAgain = 5 * time.Second // of a source whose request could not be handled at the moment
 )
 
 // trigger is one trigger of an integration.
@@ -33,6 +35,15 @@ type found struct {
 	Response     *response         `json:"response"`
 }
 
+// check tells an answer that forgets the inputs from one that has none: the first may hide that
+// something is wrong.
+func (f found) check(method string) error {
+	if f.Inputs == nil {
+		return fmt.Errorf("%s: %w: the integration answered without inputs, which must be a list", method, errBadAnswer)
+	}
+	return nil
+}
+
 // response is what a source is to be answered.
 type response struct {
 	Status  int                        `json:"status"`
@@ -41,12 +52,15 @@ type response struct {
 }
 
 func (t trigger) poll(ctx context.Context, req engine.PollRequest) (engine.PollResult, error) {
-	set, err := settingOf(req.Source, t.methods)
+	set, err := t.settingOf(req.Source)
 	if err != nil {
 		return engine.PollResult{}, err
 	}
 	var f found
 	if err := t.client.call(ctx, set, methodPollEvents, map[string]any{"actionId": t.action.ID, "state": orNull(req.State)}, &f); err != nil {
+		return engine.PollResult{}, err
+	}
+	if err := f.check(methodPollEvents); err != nil {
 		return engine.PollResult{}, err
 	}
 	if err := t.mapAhead(ctx, set, f.Inputs); err != nil {
@@ -56,12 +70,13 @@ func (t trigger) poll(ctx context.Context, req engine.PollRequest) (engine.PollR
 }
 
 // mapAhead maps inputs in batches, as far as half of the time that is left reaches. The engine then
-// finds them mapped. What fails here is no failure yet: the engine asks for it again.
+// finds them mapped. What fails here is no failure yet: the engine asks for it again. One input alone
+// is only mapped ahead for a source that waits, as the engine's own asking is not urgent.
 func (t trigger) mapAhead(ctx context.Context, set setting, inputs []json.RawMessage) error {
 	if len(inputs) > maxInputs {
 		return fmt.Errorf("%w: it has %d inputs, more than %d", errBadAnswer, len(inputs), maxInputs)
 	}
-	if len(inputs) < 2 || t.client.oneByOne.Load() {
+	if len(inputs) < 2 && !set.urgent || len(inputs) > 1 && t.client.oneByOne.Load() {
 		return nil
 	}
 	t.memo.forget()
@@ -105,7 +120,7 @@ func (t trigger) mapRequest(input json.RawMessage) request {
 }
 
 func (t trigger) mapEvent(ctx context.Context, req engine.MapRequest) (engine.Mapped, error) {
-	set, err := settingOf(req.Source, t.methods)
+	set, err := t.settingOf(req.Source)
 	if err != nil {
 		return engine.Mapped{}, err
 	}
@@ -143,11 +158,11 @@ func (t trigger) handle(ctx context.Context, req engine.WebhookRequest) (engine.
 	if h != nil && len(h.Methods) > 0 && !slices.ContainsFunc(h.Methods, func(m string) bool { return strings.EqualFold(m, req.Method) }) {
 		return engine.WebhookResult{}, engine.Refuse(http.StatusMethodNotAllowed, fmt.Errorf("the trigger takes %s, not %s", strings.Join(h.Methods, ", "), excerpt(req.Method)))
 	}
-	set, err := settingOf(req.Source, t.methods)
+	set, err := t.settingOf(req.Source)
 	if err != nil {
 		return engine.WebhookResult{}, err
 	}
-	set.secrets = append(set.secrets, secretsOf(req.Registration)...)
+	set.secrets, set.urgent = append(set.secrets, secretsOf(req.Registration)...), true
 	if h != nil && h.Sync.Mode != "never" && h.Sync.TimeoutMs > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(min(h.Sync.TimeoutMs, 3600_000)*float64(time.Millisecond)))
@@ -174,6 +189,9 @@ func (t trigger) handle(ctx context.Context, req engine.WebhookRequest) (engine.
 		"state": orNull(req.State), "registrationDetails": orNull(req.Registration)}, &f); err != nil {
 		return engine.WebhookResult{}, refused(err)
 	}
+	if err := f.check(methodWebhookHandle); err != nil {
+		return engine.WebhookResult{}, err
+	}
 	result := engine.WebhookResult{Inputs: f.Inputs, State: jsonOrNil(f.UpdatedState)}
 	if f.Response != nil && (h == nil || h.Sync.Mode != "never") {
 		if result.Response, err = f.Response.read(); err != nil {
@@ -183,10 +201,20 @@ func (t trigger) handle(ctx context.Context, req engine.WebhookRequest) (engine.
 	return result, t.mapAhead(ctx, set, f.Inputs)
 }
 
-// refused tells the source that its request is not taken, when that is what the integration says.
+// refused tells the source that its request is not taken, when that is what the integration says, or
+// to come again, when that may help.
 func refused(err error) error {
+	if _, said := engine.RetryAfterOf(err); said {
+		return err
+	}
+	if busy, ok := errors.AsType[*busyError](err); ok {
+		return engine.RetryAfter(busy.after, err)
+	}
 	e, ok := errors.AsType[*Error](err)
-	if !ok || e.retryable() || !strings.HasPrefix(e.Code, "request.") && !strings.HasPrefix(e.Code, "webhook.") {
+	if ok && e.retryable() {
+		return engine.RetryAfter(comeAgain, err)
+	}
+	if !ok || !strings.HasPrefix(e.Code, "request.") && !strings.HasPrefix(e.Code, "webhook.") {
 		return err
 	}
 	status := e.Status
@@ -240,7 +268,7 @@ func (r *response) read() (*engine.WebhookResponse, error) {
 // register tells the source of the URL. The protocol has no renewal: what there was is taken back
 // first, so that nothing is sent twice.
 func (t trigger) register(ctx context.Context, req engine.RegisterRequest) (engine.Registration, error) {
-	set, err := settingOf(req.Source, t.methods)
+	set, err := t.settingOf(req.Source)
 	if err != nil {
 		return engine.Registration{}, err
 	}
@@ -268,7 +296,7 @@ func (t trigger) unregister(ctx context.Context, req engine.RegisterRequest) err
 	if req.Registration == nil {
 		return nil
 	}
-	set, err := settingOf(req.Source, t.methods)
+	set, err := t.settingOf(req.Source)
 	if err != nil {
 		return err
 	}

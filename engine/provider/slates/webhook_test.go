@@ -30,6 +30,8 @@ func TestHandle(t *testing.T) {
 		{"answered without it", "never", object{"inputs": []any{object{"n": 3}}, "updatedState": object{"s": 2}, "response": object{"status": 500}}, engine.WebhookResponse{}, 0, ""},
 		{"refused", "match", failure{"code": "webhook.signature_invalid", "message": "bad signature", "status": 401}, engine.WebhookResponse{}, 401, "bad signature"},
 		{"failed", "match", failure{"code": "upstream.not_found", "message": "gone", "status": 404}, engine.WebhookResponse{}, 0, "gone"},
+		{"refused without a status", "match", failure{"code": "request.invalid", "message": "bad body", "status": 500}, engine.WebhookResponse{}, 400, "bad body"},
+		{"no inputs", "match", object{"updatedState": object{}}, engine.WebhookResponse{}, 0, "without inputs"},
 		{"a wrong status", "always", object{"inputs": []any{}, "response": object{"status": 100}}, engine.WebhookResponse{}, 0, "its status is 100"},
 		{"a wrong body", "always", object{"inputs": []any{}, "response": object{"body": object{"encoding": "base64", "content": "%"}}}, engine.WebhookResponse{}, 0, "not base64"},
 	} {
@@ -75,6 +77,32 @@ func TestHandle(t *testing.T) {
 				t.Errorf("GET: %v (%d)", err, status)
 			}
 		})
+	}
+}
+
+// What may go well later is not refused: the source is asked to come again.
+func TestHandleLater(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		fail  failure
+		after time.Duration
+	}{
+		{failure{"code": "request.rate_limited", "message": "slow down", "status": 429}, 5 * time.Second},
+		{failure{"code": "upstream.unavailable"}, 5 * time.Second},
+		{failure{"code": "webhook.busy", "retryable": true, "status": 400}, 5 * time.Second},
+		{failure{"code": "upstream.rate_limited", "retryAfter": 7}, 7 * time.Second},
+	} {
+		f := &fake{on: func(method string, _ object) any {
+			if strings.HasSuffix(method, "webhook_handle") {
+				return c.fail
+			}
+			return nil
+		}}
+		_, err := trigger(t, serve(t, f), "hook").Handle(t.Context(), engine.WebhookRequest{Source: source(), Method: "POST"})
+		_, refused := engine.RefusedStatus(err)
+		if after, _ := engine.RetryAfterOf(err); after != c.after || refused {
+			t.Errorf("%v: after %s, refused %t; want %s", err, after, refused, c.after)
+		}
 	}
 }
 
