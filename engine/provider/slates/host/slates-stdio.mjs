@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Serves a Slates integration over standard input and output: one batch {"messages": [...]} a
 // line, answered by one line. Needs nothing but Node 20 or later, or Bun. README.md says how to use it.
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -14,6 +15,7 @@ const usage = `usage: slates-stdio.mjs [--export NAME] [--handler FILE[#EXPORT]]
                does not find by itself how the integration is given messages
   --check      say what was found and what the integration is called, and end`;
 
+const maxImport = 30_000; // ms for a file to be imported
 const maxProbe = 2000; // ms for a candidate to say what the integration is called
 
 // Standard output is for answers alone: what an integration prints goes to standard error.
@@ -89,7 +91,31 @@ async function load(file) {
   }
   if (/\.[mc]?tsx?$/.test(file) && !hasTSX && !process.features.typescript && !process.versions.deno)
     throw new Error(`${file} is TypeScript: run this with bun, or install tsx in the workspace (npm install --save-dev tsx), or build the integration`);
-  return import(pathToFileURL(file).href);
+  let timer;
+  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`${file} is still being imported after ${maxImport / 1000} s: does it wait for something?`)), maxImport); });
+  try {
+    return await Promise.race([import(pathToFileURL(file).href), late]);
+  } catch (error) {
+    throw located(error, pathToFileURL(file).href);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const isForeign = line => !line.includes('node:') && !line.includes(import.meta.url);
+
+// located puts the place of an error behind its message.
+function located(error, url) {
+  if (!(error instanceof Error)) return new Error(`it failed to load: ${format(error)}`);
+  const place = text => /(?:file:\/\/|\/|[A-Z]:\\)[^\s()]+:\d+(?::\d+)?/.exec(text.split('\n').filter(isForeign).join('\n'))?.[0];
+  let at = place(error.stack ?? '');
+  if (!at && error instanceof SyntaxError && !process.versions.bun) {
+    // Node tells it only to those who do not catch it.
+    const told = spawnSync(process.execPath, [...process.execArgv, '--input-type=module', '-e', `import ${JSON.stringify(url)}`], { encoding: 'utf8', timeout: 10_000 });
+    at = place(told.stderr ?? '');
+  }
+  if (at && !error.message.includes(at)) error.message += ` (at ${at})`;
+  return error;
 }
 
 const own = ['handleMessages', 'handleBatch', 'handleMessage', 'handle', 'sendMessages', 'send', 'dispatch', 'request', 'process', 'fetch'];
@@ -337,6 +363,8 @@ async function main() {
 
 process.on('unhandledRejection', reason => console.error('unhandled rejection:', reason));
 main().catch(error => {
-  console.error(`slates-stdio: ${error.message}`);
+  const frames = (error.stack ?? '').split('\n').filter(line => /^\s+at /.test(line) && isForeign(line));
+  for (const frame of frames) console.error(frame);
+  console.error(`slates-stdio: ${error.message}`); // last: it is what callbackd repeats
   process.exit(1);
 });
