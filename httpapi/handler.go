@@ -115,6 +115,7 @@ func (a *api) serve(w http.ResponseWriter, hr *http.Request, params httprouter.P
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a client that has gone needs no answer
 
+	// That the server is not ready is a success of the question, and said as loudly.
 	level := slog.LevelDebug
 	switch {
 	case logged >= http.StatusInternalServerError:
@@ -124,6 +125,9 @@ func (a *api) serve(w http.ResponseWriter, hr *http.Request, params httprouter.P
 	}
 	if !a.log.Enabled(hr.Context(), level) {
 		return
+	}
+	if err == nil {
+		logged = status
 	}
 	attrs := []slog.Attr{slog.String("request_id", r.requestID), slog.String("method", hr.Method), slog.String("route", rt.path),
 		slog.String("path", cmp.Or(r.logPath, shorten(hr.URL.Path))), slog.Int("status", logged), slog.Duration("duration", time.Since(started)), slog.Int("bytes", len(body)), slog.String("key", r.key)}

@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -142,8 +143,14 @@ func TestWebhookAnswers(t *testing.T) {
 		t.Errorf("%d %v %s", a.Status, a.Header, a.Body)
 	}
 	h.server.Close()
-	if log := h.log.String(); !strings.Contains(log, "a reason for us") {
+	log := h.log.String()
+	if !strings.Contains(log, "a reason for us") {
 		t.Error("the reason is not in the log")
+	}
+	for _, status := range []string{`"status":202`, `"status":204`} { // as the provider chose it
+		if !regexp.MustCompile(`"msg":"request".*"path":"` + h.hook + `".*` + status).MatchString(log) {
+			t.Errorf("no request is logged with %s", status)
+		}
 	}
 }
 
