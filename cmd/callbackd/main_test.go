@@ -313,6 +313,8 @@ func TestBadFlagsAreExplained(t *testing.T) {
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--public-url", "https://user:pass@hooks.test", "--db", filepath.Join(t.TempDir(), "x.db")}, "must not hold a user or password"},
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--slate", "https://host/secret", "--db", filepath.Join(t.TempDir(), "x.db")}, "NAME=URL"},
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--slate", "x=exec:/nowhere/at/all", "--db", filepath.Join(t.TempDir(), "x.db")}, "integration x: "},
+		{[]string{"serve", "--addr", "127.0.0.1:0", "--slate", "feed=exec:/nowhere/at/all", "--db", filepath.Join(t.TempDir(), "x.db")}, "the name feed is taken by the provider that is built in; choose another (built in are: http, webhook, feed, schedule, demo)"},
+		{[]string{"serve", "--addr", "127.0.0.1:0", "--slate", "x=exec:/nowhere/at/all", "--slate", "x=http://127.0.0.1:1", "--db", filepath.Join(t.TempDir(), "x.db")}, "the name x is taken by another --slate"},
 		{[]string{"serve", "--addr", "127.0.0.1:0", "--min-poll-interval", "1ms", "--db", filepath.Join(t.TempDir(), "x.db")}, "at least 1s"},
 		{[]string{"keys", "create", "--scope", "admin", "--db", filepath.Join(t.TempDir(), "x.db")}, "must be one of"},
 	} {

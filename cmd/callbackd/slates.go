@@ -22,6 +22,11 @@ type slateFlags struct {
 // connect asks all integrations at a time what they are. Who gets providers has them closed.
 func (f slateFlags) connect(ctx context.Context, log *slog.Logger) ([]engine.Provider, error) {
 	var options []slates.Options
+	taken := make(map[string]string)
+	var names []string
+	for _, p := range builtin() {
+		taken[p.Key], names = "the provider that is built in", append(names, p.Key)
+	}
 	if f.MinPollInterval < time.Second {
 		return nil, errors.New("--min-poll-interval must be at least 1s")
 	}
@@ -33,7 +38,12 @@ func (f slateFlags) connect(ctx context.Context, log *slog.Logger) ([]engine.Pro
 		if !ok {
 			return nil, errors.New(`--slate must be NAME=URL or "NAME=exec:COMMAND"`) // without the value, which may hold a secret
 		}
-		options = append(options, slates.Options{Name: strings.TrimSpace(name), Target: strings.TrimSpace(target), MinPollInterval: f.MinPollInterval, Log: log})
+		name = strings.TrimSpace(name)
+		if by := taken[name]; by != "" {
+			return nil, fmt.Errorf("--slate: the name %s is taken by %s; choose another (built in are: %s)", name, by, strings.Join(names, ", "))
+		}
+		taken[name] = "another --slate"
+		options = append(options, slates.Options{Name: name, Target: strings.TrimSpace(target), MinPollInterval: f.MinPollInterval, Log: log})
 	}
 	providers, errs := make([]engine.Provider, len(options)), make([]error, len(options))
 	ctx, cancel := context.WithCancel(ctx)
