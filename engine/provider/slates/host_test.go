@@ -98,6 +98,20 @@ func node(t *testing.T) (path, host string) {
 	return path, host
 }
 
+// Of an integration that cannot be loaded, the last line says where.
+func TestHostSaysWhatDoesNotLoad(t *testing.T) {
+	t.Parallel()
+	node, host := node(t)
+	for name, want := range map[string]string{"throws.mjs": "throws.mjs:2", "imports.mjs": "syntax.mjs:2", "lacks.mjs": "imported from"} {
+		dir := workspace(t, map[string]string{"throws.mjs": "const f = undefined;\nf();\n", "syntax.mjs": "const a = 1;\nconst b = ;\n", "imports.mjs": "import './syntax.mjs';", "lacks.mjs": "import 'nothing-of-that-name';"})
+		out, err := exec.Command(node, host, "--check", filepath.Join(dir, name)).CombinedOutput()
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		if last := lines[len(lines)-1]; err == nil || !strings.HasPrefix(last, "slates-stdio: ") || !strings.Contains(last, want) {
+			t.Errorf("%s: %v, %s", name, err, out)
+		}
+	}
+}
+
 // The host finds how an integration is given messages, and serves it.
 func TestHost(t *testing.T) {
 	t.Parallel()
