@@ -49,7 +49,7 @@
 //
 // What the integration calls retryable, or has a code that the protocol says is, fails the poll,
 // which is made again with back-off, or after the time that a 429 or 503, or the error's retryAfter,
-// gives. Other errors fail the poll too, with the integration's words in the trigger's
+// gives; of a webhook, the source is asked to come again. Other errors fail the poll too, with the integration's words in the trigger's
 // last_error; they do not pause it, because what is wrong may be mended at the source. An
 // input whose mapping fails for good makes a failed event; one that may be mended is mapped again.
 package slates
