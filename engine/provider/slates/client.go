@@ -152,7 +152,8 @@ func late(who string, began time.Time, ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("%s gave no answer: %w", who, ctx.Err())
 	}
-	return &lateError{fmt.Sprintf("%s gave no answer within %s", who, time.Since(began).Round(100*time.Millisecond)), ctx.Err()}
+	deadline, _ := ctx.Deadline() // which there is
+	return &lateError{fmt.Sprintf("%s gave no answer within %s", who, deadline.Sub(began).Round(100*time.Millisecond)), ctx.Err()}
 }
 
 // compose is a batch: the whole state, and the requests, with their ids.

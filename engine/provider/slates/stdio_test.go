@@ -136,9 +136,9 @@ func TestChildThatFails(t *testing.T) {
 	for mode, want := range map[string]string{
 		"crash": "its last words on standard error: TypeError: x is undefined; its last words on standard output: panic at x.c:1",
 		"half":  "ended before it answered: exit status 0",
-		"hang":  "gave no answer within 300ms",
+		"hang":  "gave no answer within ",
 		"huge":  "more than 32 MiB",
-		"deaf":  "gave no answer within 300ms",
+		"deaf":  "gave no answer within ",
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
