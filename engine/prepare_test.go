@@ -55,12 +55,26 @@ func (a *account) provider() engine.Provider {
 	}}}}
 }
 
+// set changes it while it is in use.
+func (a *account) set(change func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	change()
+}
+
+// first is the first request since the last time.
+func (a *account) first() engine.PrepareRequest {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.requests[0]
+}
+
 // take is how often it was prepared, and what polls were made with, since the last time.
 func (a *account) take() (made int, polled string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	made, polled = a.made, fmt.Sprint(a.polled)
-	a.requests, a.polled = a.requests[:0], make(map[string]int)
+	a.requests, a.polled = nil, make(map[string]int)
 	return made, polled
 }
 
@@ -101,14 +115,14 @@ func TestPrepare(t *testing.T) {
 			a.attachAll(t, e, 50)
 			start(t, e)
 			time.Sleep(10 * time.Second)
-			if r := a.requests[0]; string(r.Value) != `{"password":"the-password"}` || r.Prepared != nil || r.Auth != nil || string(r.Config) != `{"v":1}` || r.HTTP == nil || r.Log == nil {
+			if r := a.first(); string(r.Value) != `{"password":"the-password"}` || r.Prepared != nil || r.Auth != nil || string(r.Config) != `{"v":1}` || r.HTTP == nil || r.Log == nil {
 				t.Errorf("prepared with %+v", r)
 			}
 			a.expect(t, 1, `map[{"token":"token-1"}:50]`)
 			time.Sleep(time.Minute)
 			a.expect(t, 1, `map[{"token":"token-1"}:50]`)
 			time.Sleep(65 * time.Second)
-			if r := a.requests[0]; string(r.Prepared) != `{"token":"token-1"}` {
+			if r := a.first(); string(r.Prepared) != `{"token":"token-1"}` {
 				t.Errorf("renewed with %+v", r)
 			}
 			a.expect(t, 2, `map[{"token":"token-2"}:50]`)
@@ -124,7 +138,7 @@ func TestPrepare(t *testing.T) {
 			start(t, e)
 			time.Sleep(10 * time.Second)
 			a.expect(t, 1, `map[{"token":"token-1"}:3]`)
-			revoked = true
+			a.set(func() { revoked = true })
 			time.Sleep(time.Minute)
 			if made, polled := a.take(); made != 2 || !strings.Contains(polled, `{"token":"token-2"}:3`) { // one to three find out
 				t.Errorf("prepared %d times, polled with %s", made, polled)
@@ -189,7 +203,7 @@ func TestPrepare(t *testing.T) {
 			a.expect(t, 1, `map[{"token":"token-1"}:3]`)
 			must(e.UpdateAuthConfig(t.Context(), auth.ID, engine.UpdateConfig{Value: json.RawMessage(`{"password":"another"}`)}))(t)
 			time.Sleep(10 * time.Second)
-			if r := a.requests[0]; string(r.Value) != `{"password":"another"}` || r.Prepared != nil {
+			if r := a.first(); string(r.Value) != `{"password":"another"}` || r.Prepared != nil {
 				t.Errorf("prepared with %+v", r)
 			}
 			a.expect(t, 2, `map[{"token":"token-2"}:3]`)
@@ -249,7 +263,7 @@ func TestPrepare(t *testing.T) {
 					}
 				}
 				// One that comes meanwhile heeds it, too.
-				a.fail = nil
+				a.set(func() { a.fail = nil })
 				if c.next > time.Minute {
 					must(e.DetachInstance(t.Context(), instances[0].CallbackID, instances[0].ID))(t)
 					must(e.AttachInstance(t.Context(), instances[0].CallbackID, engine.NewInstance{ConfigID: instances[0].Config.ID, AuthConfigID: instances[0].AuthConfig.ID}))(t)

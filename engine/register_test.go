@@ -321,7 +321,7 @@ func TestFailingRegistrationIsTriedAgain(t *testing.T) {
 			b.detach()
 			time.Sleep(time.Second)
 			b.seen()
-			b.start = time.Now()
+			set(b.hooks, &b.start, time.Now())
 			b.attach()
 			// What polls are made with has nothing to do with it.
 			must(b.e.UpdateCallback(t.Context(), b.callback.ID, engine.UpdateCallback{PollIntervalOverride: new(365 * 24 * time.Hour)}))(t)

@@ -150,7 +150,7 @@ func TestFailingUnregistrationIsTriedAgain(t *testing.T) {
 			fail := errors.New("first-token and its hook are locked")
 			set(b.hooks, &b.unregister, func(context.Context) error { return fail })
 			must(b.e.ArchiveConfig(t.Context(), b.config()))(t)
-			b.start = time.Now()
+			set(b.hooks, &b.start, time.Now())
 			time.Sleep(5 * time.Minute)
 			if tr := b.shows(true, "paused", "unregistration_failed", "[secret] and its hook are locked"); tr.ConsecutiveFailures != 3 {
 				t.Errorf("%+v", tr)
