@@ -122,7 +122,13 @@ type incoming struct {
 	log     *slog.Logger
 }
 
-// handled is what a provider made of a request.
+// answered is what a provider made of a request, and with what, which may be prepared anew.
+type answered struct {
+	WebhookResult
+	source Source
+}
+
+// handled is what came of a request.
 type handled struct {
 	response WebhookResponse
 	state    json.RawMessage
@@ -214,7 +220,7 @@ func (in *incoming) handle(ctx context.Context) (h handled, err error) {
 	limited, cancel := context.WithTimeout(ctx, e.options.PollTimeout)
 	defer cancel()
 	trigger, source, err := e.source(limited, t, in.at, in.log)
-	defer func() { in.auth = source.Auth }() // which may be prepared anew
+	defer func() { in.auth = source.Auth }()
 	if err != nil {
 		return h, err
 	}
@@ -222,14 +228,22 @@ func (in *incoming) handle(ctx context.Context) (h handled, err error) {
 	if url == "" {
 		url = webhookPath(t.ID)
 	}
-	found, err := within(ctx, in.door, e.options.PollTimeout+lateGrace, func() (WebhookResult, error) {
-		return signedIn(limited, e, t, &source, func() (WebhookResult, error) {
+	// A call that is left behind must not change what goes on here: it has a source of its own.
+	got, err := within(ctx, in.door, e.options.PollTimeout+lateGrace, func() (a answered, err error) {
+		a.source = source
+		a.WebhookResult, err = signedIn(limited, e, t, &a.source, func() (WebhookResult, error) {
+			own := a.source
 			return guard(ctx, in.log, func() (WebhookResult, error) {
-				return trigger.Handle(limited, WebhookRequest{Source: source, Method: in.request.Method, URL: url + in.request.Suffix, Header: in.request.Header,
+				return trigger.Handle(limited, WebhookRequest{Source: own, Method: in.request.Method, URL: url + in.request.Suffix, Header: in.request.Header,
 					Body: in.request.Body, State: t.State, Registration: t.Registration})
 			})
 		})
+		return a, err
 	})
+	found := got.WebhookResult
+	if got.source.Log != nil { // it was not left behind
+		source = got.source
+	}
 	if err != nil {
 		return h, err
 	}
