@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/callbackd/callbackd/engine/internal/jsontext"
+	"github.com/callbackd/callbackd/internal/jsontext"
 )
 
 // nested is an object of so many levels.

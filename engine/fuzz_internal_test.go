@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/callbackd/callbackd/engine/internal/jsontext"
+	"github.com/callbackd/callbackd/internal/jsontext"
 	"github.com/callbackd/callbackd/store"
 )
 

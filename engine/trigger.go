@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/callbackd/callbackd/engine/internal/jsontext"
+	"github.com/callbackd/callbackd/internal/jsontext"
 	"github.com/callbackd/callbackd/store"
 )
 

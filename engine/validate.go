@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/net/idna"
 
-	"github.com/callbackd/callbackd/engine/internal/jsontext"
+	"github.com/callbackd/callbackd/internal/jsontext"
 	"github.com/callbackd/callbackd/store"
 )
 

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/callbackd/callbackd/engine"
+	"github.com/callbackd/callbackd/internal/jsontext"
 )
 
 // input is an input of the engine, which takes along what is wrong with the body that it was
@@ -37,6 +38,15 @@ const maxErrors = 100
 // engine sees that it is too long.
 const maxItems = 101
 
+// members are those of a JSON object, parts of its text; nil for null.
+func members(object []byte) (values map[string]json.RawMessage, err error) {
+	if values, ok := jsontext.Members(object); ok {
+		return values, nil
+	}
+	err = json.Unmarshal(object, &values) // of many levels, or wrong in a way that this tells
+	return values, err
+}
+
 // fields reads the fields of a JSON object. Nothing stops at the first error: they are
 // collected, each with its path. A reading method returns nil for a field that is missing
 // or wrong. Fields that nobody asks for are ignored.
@@ -58,7 +68,7 @@ func parseBody[N any, I input[N]](r *request, decode func(*fields) N) (n N, err 
 		return n, badRequest("invalid_json_body", "the body is not valid UTF-8", nil)
 	}
 	if body != nil {
-		if err := json.Unmarshal(body, &f.values); err != nil {
+		if f.values, err = members(body); err != nil {
 			if _, wrongType := errors.AsType[*json.UnmarshalTypeError](err); wrongType {
 				return n, badRequest("invalid_json_body", "the body is JSON, but not an object", nil)
 			}
@@ -138,15 +148,15 @@ func (f *fields) text(name string, fl flags) *string {
 	if !ok {
 		return nil
 	}
-	s := new(string)
-	if value != nil {
-		if halfPair(value) {
-			f.add(name, "invalid_type", "must not have half of a surrogate pair: it is no character", "", "")
-			return nil
-		}
-		_ = json.Unmarshal(value, s) // a valid JSON string
+	if value == nil {
+		return new(string)
 	}
-	return s
+	if halfPair(value) {
+		f.add(name, "invalid_type", "must not have half of a surrogate pair: it is no character", "", "")
+		return nil
+	}
+	s, _ := jsontext.Text(value) // of a valid JSON string
+	return &s
 }
 
 // halfPair tells whether a valid JSON string has an escape \ud800 to \udfff that is not one
@@ -254,9 +264,8 @@ func (f *fields) nested(name string, fl flags) (inner *fields, ok bool) {
 }
 
 func (f *fields) inner(object json.RawMessage, path []string) *fields {
-	inner := &fields{path: path, errs: f.errs}
-	_ = json.Unmarshal(object, &inner.values) // a valid JSON object
-	return inner
+	values, _ := members(object) // of a valid JSON object
+	return &fields{path: path, errs: f.errs, values: values}
 }
 
 // items reads a list as a list of single fields, which are called by their indexes.
@@ -267,7 +276,9 @@ func (f *fields) items(name string, fl flags) (items *fields, count int, ok bool
 	}
 	var list []json.RawMessage
 	if value != nil {
-		_ = json.Unmarshal(value, &list) // a valid JSON array
+		if list, ok = jsontext.Elements(value); !ok {
+			_ = json.Unmarshal(value, &list) // a valid JSON array, of many levels
+		}
 		list = list[:min(len(list), maxItems)]
 	}
 	items = &fields{path: f.at(name), errs: f.errs, values: make(map[string]json.RawMessage, len(list))}

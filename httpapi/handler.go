@@ -57,9 +57,16 @@ func (r *request) ctx() context.Context { return r.http.Context() }
 // id is the i-th id of the path.
 func (r *request) id(i int) string { return r.params[i].Value }
 
+// maxSmallBody is the announced size up to which the memory for a body is had at once: what is
+// announced may never come.
+const maxSmallBody = 64 << 10
+
 // body reads the whole body; nil if there is none.
 func (r *request) body() ([]byte, error) {
 	var b bytes.Buffer
+	if n := r.http.ContentLength; n > 0 && n <= maxSmallBody {
+		b.Grow(int(n) + bytes.MinRead) // so that the end is seen without growing
+	}
 	_, err := b.ReadFrom(http.MaxBytesReader(r.writer, r.http.Body, maxBody))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return nil, tooLarge()
@@ -73,7 +80,7 @@ func (r *request) body() ([]byte, error) {
 	if b.Len() == 0 {
 		return nil, nil
 	}
-	if given := r.http.Header.Get("Content-Type"); given != "" {
+	if given := r.http.Header.Get("Content-Type"); given != "" && given != "application/json" {
 		if t, _, err := mime.ParseMediaType(given); err != nil || t != "application/json" {
 			e := badRequest("unsupported_content_type", "the body is announced as "+shorten(given)+", not as JSON", nil)
 			e.Hint = "send the header Content-Type: application/json"

@@ -13,8 +13,8 @@ import (
 
 	"github.com/callbackd/callbackd/engine"
 	"github.com/callbackd/callbackd/engine/internal/jq"
-	"github.com/callbackd/callbackd/engine/internal/jsontext"
 	"github.com/callbackd/callbackd/engine/provider/internal/source"
+	"github.com/callbackd/callbackd/internal/jsontext"
 )
 
 const (

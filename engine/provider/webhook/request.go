@@ -17,7 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/callbackd/callbackd/engine"
-	"github.com/callbackd/callbackd/engine/internal/jsontext"
+	"github.com/callbackd/callbackd/internal/jsontext"
 )
 
 // Bounds of what an event may be, so that a request that is too much for one is refused while

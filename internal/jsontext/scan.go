@@ -49,6 +49,32 @@ func Elements(text []byte) (elements []json.RawMessage, ok bool) {
 	return elements, true
 }
 
+// Members are those of a text that is an object, by name, without the space around them; of several
+// with one name the last. They are parts of the text. ok is false for what is no object, not valid,
+// or of many levels.
+func Members(text []byte) (members map[string]json.RawMessage, ok bool) {
+	s := scanner{text: text}
+	if s.space() != '{' {
+		return nil, false
+	}
+	members = make(map[string]json.RawMessage)
+	ok = s.each('{', 1, func() bool {
+		name, ok := s.nameText()
+		if !ok {
+			return false
+		}
+		s.space()
+		from := s.i
+		ok = s.value(1)
+		members[name] = text[from:s.i:s.i]
+		return ok
+	})
+	if s.space(); !ok || s.i < len(text) {
+		return nil, false
+	}
+	return members, true
+}
+
 // levels is how many levels of objects and lists a valid text has.
 func levels(text []byte) (deepest int) {
 	depth, inText := 0, false
@@ -148,6 +174,16 @@ func (s *scanner) name() bool {
 	}
 	s.i++
 	return true
+}
+
+// nameText is name, and what the name says.
+func (s *scanner) nameText() (text string, ok bool) {
+	s.space()
+	from := s.i
+	if !s.name() {
+		return "", false
+	}
+	return Text(s.text[from:textEnd(s.text, from+1)])
 }
 
 func (s *scanner) word(word string) bool {

@@ -1,6 +1,7 @@
 package jsontext
 
 import (
+	"bytes"
 	"encoding/json"
 	"unicode/utf8"
 )
@@ -26,12 +27,7 @@ func (d *decoder) value(depth int) (v any, ok bool) {
 	case '{':
 		object := make(map[string]any)
 		return object, d.each(c, depth+1, func() bool {
-			d.space()
-			from := d.i
-			if !d.name() {
-				return false
-			}
-			name, ok := textOf(d.text[from:textEnd(d.text, from+1)])
+			name, ok := d.nameText()
 			if !ok {
 				return false
 			}
@@ -50,7 +46,7 @@ func (d *decoder) value(depth int) (v any, ok bool) {
 		if !d.scanner.value(depth) {
 			return nil, false
 		}
-		return textOf(d.text[from:d.i])
+		return Text(d.text[from:d.i])
 	case 't', 'f', 'n':
 		if c != 'n' {
 			v = c == 't'
@@ -62,16 +58,10 @@ func (d *decoder) value(depth int) (v any, ok bool) {
 	}
 }
 
-// textOf is what a text in quotes says.
-func textOf(quoted []byte) (text string, ok bool) {
+// Text is what a valid text in quotes says; ok is false for what is none.
+func Text(quoted []byte) (text string, ok bool) {
 	plain := quoted[1 : len(quoted)-1]
-	for _, c := range plain {
-		if c == '\\' {
-			plain = nil
-			break
-		}
-	}
-	if len(quoted) == 2 || plain != nil && utf8.Valid(plain) {
+	if bytes.IndexByte(plain, '\\') < 0 && utf8.Valid(plain) {
 		return string(plain), true
 	}
 	return text, json.Unmarshal(quoted, &text) == nil

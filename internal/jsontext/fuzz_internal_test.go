@@ -3,6 +3,7 @@ package jsontext
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -91,6 +92,12 @@ func FuzzDecode(f *testing.F) {
 			if !bytes.Equal(elements[i], list[i]) {
 				t.Errorf("element %d of %q is %q, want %q", i, text, elements[i], list[i])
 			}
+		}
+		members, ok := Members(text)
+		var object map[string]json.RawMessage
+		valid = json.Unmarshal(text, &object) == nil && object != nil
+		if ok && (!valid || !maps.EqualFunc(members, object, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })) || !ok && valid && levels(text) < maxDepth {
+			t.Errorf("%q is an object: %v, want %v, of %q, want %q", text, ok, valid, members, object)
 		}
 	})
 }
