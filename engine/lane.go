@@ -16,6 +16,8 @@ const (
 	maxShared = 4 << 20
 	// queuedCost is about how many bytes a notification takes in memory beside its output.
 	queuedCost = 512
+	// maxRead is how many notifications are read into the shared memory at a time.
+	maxRead = 1000
 	// maxQueuedOutput is how many bytes an output may have to wait in memory. A larger one is
 	// read when its turn comes.
 	maxQueuedOutput = 16 << 10
@@ -58,6 +60,17 @@ func (l *lane) wantsReading() bool {
 
 // room is how long the queue may be.
 func (l *lane) room() int { return queuePerAttempt * l.window }
+
+// toRead is how many notifications to read from the table: as many as there is room for, and more
+// where they fit into the shared memory. What is in hand is read along each time, so the more the better.
+func (l *lane) toRead() int {
+	n := max(1, l.room()-len(l.queue))
+	if len(l.queue) == 0 || !l.mayGrow() {
+		return n
+	}
+	each := l.bytes / len(l.queue)
+	return max(n, min((maxShared-*l.shared-l.bytes)/2/each, maxRead))
+}
 
 // behind tells whether the table has notifications that come before any new one.
 func (l *lane) behind(now time.Time) bool { return !l.due.IsZero() && !l.due.After(now) }

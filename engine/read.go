@@ -94,7 +94,7 @@ func (d *deliverer) readLane(ctx context.Context, l *lane) bool {
 		default:
 			d.mu.Lock()
 			l.ended = false
-			limit := len(l.inHand) + max(1, l.room()-len(l.queue))
+			limit := len(l.inHand) + l.toRead()
 			d.mu.Unlock()
 			found, again, err = d.fetch(ctx, l, limit)
 		}

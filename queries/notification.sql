@@ -37,15 +37,6 @@ UPDATE notification SET status = 'delivered', attempt_count = @attempt_count, ne
 WHERE seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT))) AND next_attempt_at IS NOT NULL AND attempt_count = @attempt_count - 1
 RETURNING seq;
 
--- name: CountSuccesses :exec
-UPDATE event SET success_count = success_count + 1,
-  delivery_status = CASE
-    WHEN success_count + failure_count + 1 < destination_count THEN 'pending'
-    WHEN failure_count > 0 THEN 'failed'
-    ELSE 'sent' END,
-  updated_at = @now
-WHERE seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
-
 -- name: CountOutcomes :exec
 UPDATE event SET success_count = success_count + @successes, failure_count = failure_count + @failures,
   delivery_status = CASE
@@ -53,7 +44,7 @@ UPDATE event SET success_count = success_count + @successes, failure_count = fai
     WHEN failure_count + @failures > 0 THEN 'failed'
     ELSE 'sent' END,
   updated_at = @now
-WHERE seq = @seq;
+WHERE seq IN (SELECT value FROM json_each(CAST(@seqs AS TEXT)));
 
 -- name: OpenNotificationEvents :many
 SELECT n.seq, n.event_seq FROM notification AS n

@@ -83,16 +83,15 @@ func (s *Store) FailNotifications(ctx context.Context, now time.Time, destinatio
 		if err != nil {
 			return err
 		}
+		counts := make(map[int64]tally, len(rows))
 		for _, r := range rows {
 			if err := tx.q.FailNotification(tx.ctx, db.FailNotificationParams{Seq: r.Seq, ErrorCode: &f.Code, ErrorMessage: &f.Message, Now: ms(now)}); err != nil {
 				return err
 			}
-			if err := tx.q.CountOutcomes(tx.ctx, db.CountOutcomesParams{Seq: r.EventSeq, Failures: 1, Now: ms(now)}); err != nil {
-				return err
-			}
+			counts[r.EventSeq] = tally{failures: 1} // at one destination it has one notification
 			ended = append(ended, r.Seq)
 		}
-		return nil
+		return tx.count(ms(now), counts)
 	})
 	return ended, active, err
 }

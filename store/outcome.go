@@ -127,20 +127,17 @@ func (tx *tx) recordOutcomes(now int64, outcomes []Outcome, holds func(i int)) e
 // tally is how many notifications of an event have ended, and how.
 type tally struct{ successes, failures int64 }
 
-// count adds to what events know of their notifications. Nearly all have one, delivered.
+// count adds to what events know of their notifications, with a statement for all that get the same:
+// nearly all have one notification, delivered, or as many of them as every other event.
 func (tx *tx) count(now int64, ended map[int64]tally) error {
-	single := make([]int64, 0, len(ended))
+	alike := make(map[tally][]int64)
 	for seq, t := range ended {
-		if t == (tally{1, 0}) {
-			single = append(single, seq)
-			continue
-		}
-		if err := tx.q.CountOutcomes(tx.ctx, db.CountOutcomesParams{Seq: seq, Successes: t.successes, Failures: t.failures, Now: now}); err != nil {
+		alike[t] = append(alike[t], seq)
+	}
+	for t, seqs := range alike {
+		if err := tx.q.CountOutcomes(tx.ctx, db.CountOutcomesParams{Seqs: seqsJSON(seqs), Successes: t.successes, Failures: t.failures, Now: now}); err != nil {
 			return err
 		}
 	}
-	if len(single) == 0 {
-		return nil
-	}
-	return tx.q.CountSuccesses(tx.ctx, now, seqsJSON(single))
+	return nil
 }

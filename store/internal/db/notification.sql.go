@@ -55,14 +55,14 @@ UPDATE event SET success_count = success_count + ?1, failure_count = failure_cou
     WHEN failure_count + ?2 > 0 THEN 'failed'
     ELSE 'sent' END,
   updated_at = ?3
-WHERE seq = ?4
+WHERE seq IN (SELECT value FROM json_each(CAST(?4 AS TEXT)))
 `
 
 type CountOutcomesParams struct {
 	Successes int64
 	Failures  int64
 	Now       int64
-	Seq       int64
+	Seqs      string
 }
 
 func (q *Queries) CountOutcomes(ctx context.Context, arg CountOutcomesParams) error {
@@ -70,23 +70,8 @@ func (q *Queries) CountOutcomes(ctx context.Context, arg CountOutcomesParams) er
 		arg.Successes,
 		arg.Failures,
 		arg.Now,
-		arg.Seq,
+		arg.Seqs,
 	)
-	return err
-}
-
-const countSuccesses = `-- name: CountSuccesses :exec
-UPDATE event SET success_count = success_count + 1,
-  delivery_status = CASE
-    WHEN success_count + failure_count + 1 < destination_count THEN 'pending'
-    WHEN failure_count > 0 THEN 'failed'
-    ELSE 'sent' END,
-  updated_at = ?1
-WHERE seq IN (SELECT value FROM json_each(CAST(?2 AS TEXT)))
-`
-
-func (q *Queries) CountSuccesses(ctx context.Context, now int64, seqs string) error {
-	_, err := q.db.ExecContext(ctx, countSuccesses, now, seqs)
 	return err
 }
 
