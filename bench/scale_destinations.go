@@ -50,6 +50,9 @@ func (s *suite) amongBad(ctx context.Context, n int, rate float64) (without, wit
 	to.hangs = func(destination int) bool { return destination%10 == 1 }
 	err = m.setUp(ctx)
 	if err == nil {
+		_, err = m.round(ctx, rate, s.size.hangSpan/2, false) // the first events at each destination
+	}
+	if err == nil {
 		without, err = m.round(ctx, rate, s.size.hangSpan, false)
 	}
 	if err == nil {
