@@ -144,7 +144,7 @@ func (d *deliverer) offer(deliveries []store.Delivery) {
 
 // arm gives a lane a turn if it can start an attempt. d.mu is held.
 func (d *deliverer) arm(l *lane) {
-	if l.ready || len(l.queue) == 0 || l.active >= l.window || l.ended {
+	if l.ready || len(l.queue) == 0 || l.active >= l.window || l.ended || l.paused {
 		return
 	}
 	l.ready = true
@@ -180,7 +180,7 @@ func (d *deliverer) take() (turn, bool) {
 		(*from)[0] = nil
 		*from = (*from)[1:]
 		l.ready = false
-		if len(l.queue) == 0 || l.active >= l.window || l.ended {
+		if len(l.queue) == 0 || l.active >= l.window || l.ended || l.paused {
 			continue
 		}
 		if l.silent && !unheard { // it has become one while it waited
@@ -248,7 +248,7 @@ func (d *deliverer) following(t turn, answered bool, turns chan turn) (turn, boo
 	}
 	l := t.lane
 	l.active--
-	l.silent = !answered
+	l.heard(answered, func() { d.resume(l) })
 	p := d.endpoints[l.destination]
 	switch {
 	case !answered:
@@ -273,6 +273,15 @@ func (d *deliverer) following(t turn, answered bool, turns chan turn) (turn, boo
 		close(turns)
 	}
 	return t, ok
+}
+
+// resume has a lane go on after a pause.
+func (d *deliverer) resume(l *lane) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l.paused = false
+	d.arm(l)
+	d.dispatch()
 }
 
 // attempt makes one attempt and hands its outcome to the recorder. It tells whether the

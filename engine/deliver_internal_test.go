@@ -262,6 +262,14 @@ func TestLaneKeepsLittleInMemory(t *testing.T) {
 	if len(l.queue) != 3 || len(l.inHand) != 13 || shared != l.bytes || l.bytes != 3*(queuedCost+16<<10) {
 		t.Errorf("%d are left, %d in hand, %d bytes of %d", len(l.queue), len(l.inHand), l.bytes, shared)
 	}
+	l.window = 1
+	l.trim(1)
+	if got := l.toRead(); got < 100 || got > maxShared/2/(16<<10) {
+		t.Errorf("%d of 16 KiB each are read into memory of %d bytes", got, maxShared)
+	}
+	if l.silent = true; l.toRead() != queuePerAttempt-1 {
+		t.Errorf("%d are read for a destination that does not answer", l.toRead())
+	}
 	now := time.Now()
 	if l.lookAt(now.Add(time.Second)); l.behind(now) {
 		t.Error("a retry that is due later holds up what is new")

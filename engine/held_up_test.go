@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -106,6 +107,52 @@ func holdUpNoOther(t *testing.T, ill roundTrip) {
 			if d > time.Second {
 				t.Errorf("one came after %s", d)
 			}
+		}
+	})
+}
+
+// A destination that refuses at once is not asked as fast as it can refuse, however much waits for
+// it, and has all of it soon after it is there again.
+func TestARefusingDestinationIsAskedSlowly(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	there, asked, delivered := false, 0, 0
+	deliver := func(*http.Request) (*http.Response, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked++
+		if !there {
+			return nil, errors.New("connection refused")
+		}
+		delivered++
+		return answer(200, nil, ""), nil
+	}
+	inVirtualTime(t, engine.Options{Providers: []engine.Provider{(&source{}).provider()}}, deliver, func(t *testing.T, e *engine.Engine) {
+		const events = 500
+		d := attach(t, e, "source", engine.DestinationSettings{URL: "http://refusing.test", Retry: engine.Retry{Type: engine.RetryLinear, MaxAttempts: 10, Delay: 10 * time.Second}})
+		start(t, e)
+		for range events {
+			publish(t, e, d.callback.ID)
+		}
+		time.Sleep(time.Second)
+		mu.Lock()
+		if asked < 50 || asked > 101 { // 1 + 2 + ... + 99 times 0.2 ms are a second
+			t.Errorf("in a second it was asked %d times", asked)
+		}
+		first := asked
+		there = true
+		mu.Unlock()
+		time.Sleep(time.Second)
+		mu.Lock()
+		if delivered != events-first {
+			t.Errorf("a second later it has %d of the %d that it was not asked to take yet", delivered, events-first)
+		}
+		mu.Unlock()
+		time.Sleep(10 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		if delivered != events {
+			t.Errorf("it has %d of %d in the end", delivered, events)
 		}
 	})
 }

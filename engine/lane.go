@@ -35,6 +35,9 @@ type lane struct {
 	window      int            // attempts that may be made at a time: grows with answers, falls without
 	due         time.Time      // when the table may have more to do; zero: it has not
 	silent      bool           // the last attempt got no answer
+	unanswered  int            // attempts without an answer since the last that got one
+	pause       *time.Timer    // after them; nil: there was none
+	paused      bool           // no attempt is started until the pause is over
 	ended       bool           // the destination takes nothing more
 	ready       bool           // in the queue of lanes that can start an attempt
 
@@ -70,6 +73,32 @@ func (l *lane) toRead() int {
 	}
 	each := l.bytes / len(l.queue)
 	return max(n, min((maxShared-*l.shared-l.bytes)/2/each, maxRead))
+}
+
+// An attempt waits for so much longer than the one before it when none of them gets an answer, and
+// for maxPause at most: a hundred of them wait for a second in all.
+const (
+	morePause = 200 * time.Microsecond
+	maxPause  = time.Second
+)
+
+// heard takes note of whether an attempt was answered. While none is, there are pauses between them:
+// a destination that refuses at once is not asked for a million notifications as fast as it can
+// refuse them, at the cost of everybody else. over is called when a pause has passed.
+func (l *lane) heard(answered bool, over func()) {
+	l.silent = !answered
+	if answered {
+		l.unanswered, l.paused = 0, false
+		return
+	}
+	l.unanswered++
+	l.paused = true
+	wait := min(time.Duration(l.unanswered)*morePause, maxPause)
+	if l.pause == nil {
+		l.pause = time.AfterFunc(wait, over)
+	} else {
+		l.pause.Reset(wait)
+	}
 }
 
 // behind tells whether the table has notifications that come before any new one.
