@@ -23,7 +23,9 @@ func build(ctx context.Context, dir string) (string, error) {
 	if runtime.GOOS == "windows" {
 		path += ".exe"
 	}
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/callbackd/callbackd/cmd/callbackd").CombinedOutput()
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/callbackd/callbackd/cmd/callbackd")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the README has it
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build the daemon: %w\n%s", err, out)
 	}
