@@ -232,15 +232,15 @@ func (d *deliverer) dispatch() {
 func (d *deliverer) worker(t turn) {
 	turns := make(chan turn, 1)
 	for ok := true; ok; {
-		answered := d.attempt(t.n)
-		if t, ok = d.following(t, answered, turns); !ok {
+		r := d.attempt(t.n)
+		if t, ok = d.following(t, r, turns); !ok {
 			t, ok = <-turns
 		}
 	}
 }
 
 // following is the turn after one, unless there is none: then the worker is to wait for turns.
-func (d *deliverer) following(t turn, answered bool, turns chan turn) (turn, bool) {
+func (d *deliverer) following(t turn, r reply, turns chan turn) (turn, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if t.unheard {
@@ -248,16 +248,20 @@ func (d *deliverer) following(t turn, answered bool, turns chan turn) (turn, boo
 	}
 	l := t.lane
 	l.active--
-	l.heard(answered, func() { d.resume(l) })
 	p := d.endpoints[l.destination]
-	switch {
-	case !answered:
+	switch r {
+	case notAsked:
+	case noReply:
+		d.pause(l, l.heard(false))
 		l.window = 1
 		if l.trim(l.room()) { // those that answer have more use for the memory
 			l.lookAt(d.e.now())
 		}
-	case p != nil:
-		l.window = min(2*l.window, p.MaxInFlight)
+	default:
+		l.heard(true)
+		if p != nil {
+			l.window = min(2*l.window, p.MaxInFlight)
+		}
 	}
 	d.arm(l)
 	d.after(l)
@@ -275,36 +279,50 @@ func (d *deliverer) following(t turn, answered bool, turns chan turn) (turn, boo
 	return t, ok
 }
 
-// resume has a lane go on after a pause.
-func (d *deliverer) resume(l *lane) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	l.paused = false
-	d.arm(l)
-	d.dispatch()
+// pause has a lane go on after a while. d.mu is held.
+func (d *deliverer) pause(l *lane, wait time.Duration) {
+	if l.pause != nil {
+		l.pause.Reset(wait)
+		return
+	}
+	l.pause = time.AfterFunc(wait, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		l.paused = false
+		d.arm(l)
+		d.dispatch()
+	})
 }
 
-// attempt makes one attempt and hands its outcome to the recorder. It tells whether the
-// destination answered; a destination that does not is asked one thing at a time.
-func (d *deliverer) attempt(n store.Delivery) (answered bool) {
+// reply is what came of an attempt, as far as the pace of the next ones depends on it.
+type reply int
+
+const (
+	notAsked reply = iota // there was no attempt
+	noReply               // there was no whole answer
+	replied               // whatever the answer says
+)
+
+// attempt makes one attempt and hands its outcome to the recorder.
+func (d *deliverer) attempt(n store.Delivery) reply {
 	p, err := d.endpoint(n.DestinationSeq)
 	if err != nil {
 		if d.work.Err() == nil {
 			d.e.log.ErrorContext(d.work, "a destination could not be read", keyNotification, n.NotificationID, keyError, err)
 		}
 		d.postpone(n)
-		return false
+		return notAsked
 	}
 	if p.Status != "active" {
 		d.endLane(n.DestinationSeq)
 		d.putBack(n)
-		return true
+		return notAsked
 	}
 	if n.Output == nil {
 		found, err := d.e.store.Deliveries(d.work, []int64{n.Seq}, math.MaxInt64)
 		if err != nil || len(found) == 0 {
 			d.postpone(n)
-			return true
+			return notAsked
 		}
 		n = found[0]
 	}
@@ -320,7 +338,7 @@ func (d *deliverer) attempt(n store.Delivery) (answered bool) {
 	cancel()
 	if d.work.Err() != nil && r.failure != nil {
 		d.putBack(n) // a shutdown of ours is no attempt
-		return true
+		return notAsked
 	}
 	o := store.Outcome{Seq: n.Seq, EventSeq: n.EventSeq, Attempt: Attempt{Number: number, Failure: r.failure, Response: r.response, StartedAt: started, Duration: time.Since(began)}}
 	now, moved := d.e.clock.read()
@@ -341,7 +359,10 @@ func (d *deliverer) attempt(n store.Delivery) (answered bool) {
 	}
 	d.recorder.record(out)
 	// Headers in time and a body that does not end are no answer: it holds the attempt as long.
-	return r.failure == nil || r.response != nil && r.failure.Code != outbound.FailureTimeout || r.failure.Code == codeFunctionError
+	if r.failure == nil || r.response != nil && r.failure.Code != outbound.FailureTimeout || r.failure.Code == codeFunctionError {
+		return replied
+	}
+	return noReply
 }
 
 // endpoint is a destination as it is now.

@@ -278,3 +278,26 @@ func TestLaneKeepsLittleInMemory(t *testing.T) {
 		t.Error("what is new overtakes what waits")
 	}
 }
+
+// Pauses grow while nothing is answered, to a bound, and end with an answer.
+func TestPausesOfALane(t *testing.T) {
+	t.Parallel()
+	l := newLane(1, new(int))
+	var pause, all time.Duration
+	for range 200 {
+		before := pause
+		if pause = l.heard(false); pause < before || !l.paused || !l.silent {
+			t.Errorf("a pause of %s follows one of %s", pause, before)
+		}
+		all += pause
+	}
+	if pause != maxPause || all > 4*time.Second {
+		t.Errorf("the last pause is %s of %s", pause, all)
+	}
+	if pause = l.heard(true); pause != 0 || l.paused || l.silent {
+		t.Errorf("after an answer there is a pause of %s", pause)
+	}
+	if pause = l.heard(false); pause != morePause {
+		t.Errorf("after an answer the pauses begin at %s", pause)
+	}
+}

@@ -16,8 +16,9 @@ const (
 	maxShared = 4 << 20
 	// queuedCost is about how many bytes a notification takes in memory beside its output.
 	queuedCost = 512
-	// maxRead is how many notifications are read into the shared memory at a time.
-	maxRead = 1000
+	// maxRead is how many notifications are read at a time where the shared memory seems to have room
+	// for them, by the size of those that are in it.
+	maxRead = 500
 	// maxQueuedOutput is how many bytes an output may have to wait in memory. A larger one is
 	// read when its turn comes.
 	maxQueuedOutput = 16 << 10
@@ -36,8 +37,8 @@ type lane struct {
 	due         time.Time      // when the table may have more to do; zero: it has not
 	silent      bool           // the last attempt got no answer
 	unanswered  int            // attempts without an answer since the last that got one
-	pause       *time.Timer    // after them; nil: there was none
-	paused      bool           // no attempt is started until the pause is over
+	pause       *time.Timer    // to go on after them; nil: there was none
+	paused      bool           // no attempt is started
 	ended       bool           // the destination takes nothing more
 	ready       bool           // in the queue of lanes that can start an attempt
 
@@ -76,29 +77,25 @@ func (l *lane) toRead() int {
 }
 
 // An attempt waits for so much longer than the one before it when none of them gets an answer, and
-// for maxPause at most: a hundred of them wait for a second in all.
+// for maxPause at most. A destination that is dead for good still has fifty of them a second, so that
+// what waits for it comes to an end.
 const (
 	morePause = 200 * time.Microsecond
-	maxPause  = time.Second
+	maxPause  = 20 * time.Millisecond
 )
 
-// heard takes note of whether an attempt was answered. While none is, there are pauses between them:
-// a destination that refuses at once is not asked for a million notifications as fast as it can
-// refuse them, at the cost of everybody else. over is called when a pause has passed.
-func (l *lane) heard(answered bool, over func()) {
+// heard takes note of whether an attempt was answered, and is the pause to make before the next one,
+// 0: none. Without pauses, a destination that refuses at once would be asked for a million
+// notifications as fast as it can refuse them, at the cost of everybody else. An answer ends a pause.
+func (l *lane) heard(answered bool) (pause time.Duration) {
 	l.silent = !answered
 	if answered {
 		l.unanswered, l.paused = 0, false
-		return
+		return 0
 	}
 	l.unanswered++
 	l.paused = true
-	wait := min(time.Duration(l.unanswered)*morePause, maxPause)
-	if l.pause == nil {
-		l.pause = time.AfterFunc(wait, over)
-	} else {
-		l.pause.Reset(wait)
-	}
+	return min(time.Duration(l.unanswered)*morePause, maxPause)
 }
 
 // behind tells whether the table has notifications that come before any new one.

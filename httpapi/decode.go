@@ -38,7 +38,7 @@ const maxErrors = 100
 // engine sees that it is too long.
 const maxItems = 101
 
-// members are those of a JSON object, parts of its text; nil for null.
+// members are those of a JSON object, which may be parts of its text; nil for null.
 func members(object []byte) (values map[string]json.RawMessage, err error) {
 	if values, ok := jsontext.Members(object); ok {
 		return values, nil

@@ -58,7 +58,7 @@ func (d *decoder) value(depth int) (v any, ok bool) {
 	}
 }
 
-// Text is what a valid text in quotes says; ok is false for what is none.
+// Text is what a text in quotes says, which must be valid; ok is false if it is not for all that.
 func Text(quoted []byte) (text string, ok bool) {
 	plain := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(plain, '\\') < 0 && utf8.Valid(plain) {

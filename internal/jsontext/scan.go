@@ -39,9 +39,11 @@ func Elements(text []byte) (elements []json.RawMessage, ok bool) {
 	ok = s.each('[', 1, func() bool {
 		s.space()
 		from := s.i
-		ok := s.value(1)
+		if !s.value(1) {
+			return false // and may be past the end
+		}
 		elements = append(elements, text[from:s.i:s.i])
-		return ok
+		return true
 	})
 	if s.space(); !ok || s.i < len(text) {
 		return nil, false
@@ -65,9 +67,11 @@ func Members(text []byte) (members map[string]json.RawMessage, ok bool) {
 		}
 		s.space()
 		from := s.i
-		ok = s.value(1)
+		if !s.value(1) {
+			return false // and may be past the end
+		}
 		members[name] = text[from:s.i:s.i]
-		return ok
+		return true
 	})
 	if s.space(); !ok || s.i < len(text) {
 		return nil, false
