@@ -144,11 +144,11 @@ func (d *deliverer) offer(deliveries []store.Delivery) {
 
 // arm gives a lane a turn if it can start an attempt. d.mu is held.
 func (d *deliverer) arm(l *lane) {
-	if l.ready || len(l.queue) == 0 || l.active >= l.window || l.ended || l.paused {
+	if l.ready || !l.canStart() {
 		return
 	}
 	l.ready = true
-	if l.silent {
+	if l.silent() {
 		d.silent = append(d.silent, l)
 	} else {
 		d.ready = append(d.ready, l)
@@ -180,10 +180,10 @@ func (d *deliverer) take() (turn, bool) {
 		(*from)[0] = nil
 		*from = (*from)[1:]
 		l.ready = false
-		if len(l.queue) == 0 || l.active >= l.window || l.ended || l.paused {
+		if !l.canStart() {
 			continue
 		}
-		if l.silent && !unheard { // it has become one while it waited
+		if l.silent() && !unheard { // it has become one while it waited
 			d.arm(l)
 			continue
 		}

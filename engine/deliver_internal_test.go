@@ -238,7 +238,7 @@ func TestLaneKeepsLittleInMemory(t *testing.T) {
 			l.push(store.Delivery{Seq: int64(i), Output: output})
 		}
 	}
-	l.silent = true
+	l.unanswered = 1
 	if fill(l, 1<<20); len(l.queue) != queuePerAttempt {
 		t.Errorf("%d wait for a destination that does not answer", len(l.queue))
 	}
@@ -248,7 +248,7 @@ func TestLaneKeepsLittleInMemory(t *testing.T) {
 		}
 	}
 	l.end()
-	l.silent, l.ended = false, false
+	l.unanswered, l.ended = 0, false
 	fill(l, 16<<10)
 	fill(other, 10)
 	if l.bytes > maxShared/2+32<<10 || shared > maxShared || other.bytes < maxShared/5 {
@@ -267,7 +267,7 @@ func TestLaneKeepsLittleInMemory(t *testing.T) {
 	if got := l.toRead(); got < 100 || got > maxShared/2/(16<<10) {
 		t.Errorf("%d of 16 KiB each are read into memory of %d bytes", got, maxShared)
 	}
-	if l.silent = true; l.toRead() != queuePerAttempt-1 {
+	if l.unanswered = 1; l.toRead() != queuePerAttempt-1 {
 		t.Errorf("%d are read for a destination that does not answer", l.toRead())
 	}
 	now := time.Now()
@@ -286,7 +286,7 @@ func TestPausesOfALane(t *testing.T) {
 	var pause, all time.Duration
 	for range 200 {
 		before := pause
-		if pause = l.heard(false); pause < before || !l.paused || !l.silent {
+		if pause = l.heard(false); pause < before || !l.paused || !l.silent() {
 			t.Errorf("a pause of %s follows one of %s", pause, before)
 		}
 		all += pause
@@ -294,7 +294,7 @@ func TestPausesOfALane(t *testing.T) {
 	if pause != maxPause || all > 4*time.Second {
 		t.Errorf("the last pause is %s of %s", pause, all)
 	}
-	if pause = l.heard(true); pause != 0 || l.paused || l.silent {
+	if pause = l.heard(true); pause != 0 || l.paused || l.silent() {
 		t.Errorf("after an answer there is a pause of %s", pause)
 	}
 	if pause = l.heard(false); pause != morePause {

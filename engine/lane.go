@@ -35,7 +35,6 @@ type lane struct {
 	active      int            // attempts being made
 	window      int            // attempts that may be made at a time: grows with answers, falls without
 	due         time.Time      // when the table may have more to do; zero: it has not
-	silent      bool           // the last attempt got no answer
 	unanswered  int            // attempts without an answer since the last that got one
 	pause       *time.Timer    // to go on after them; nil: there was none
 	paused      bool           // no attempt is started
@@ -84,11 +83,18 @@ const (
 	maxPause  = 20 * time.Millisecond
 )
 
+// silent tells whether the last attempt got no answer.
+func (l *lane) silent() bool { return l.unanswered > 0 }
+
+// canStart tells whether the next attempt can be started.
+func (l *lane) canStart() bool {
+	return len(l.queue) > 0 && l.active < l.window && !l.ended && !l.paused
+}
+
 // heard takes note of whether an attempt was answered, and is the pause to make before the next one,
 // 0: none. Without pauses, a destination that refuses at once would be asked for a million
 // notifications as fast as it can refuse them, at the cost of everybody else. An answer ends a pause.
 func (l *lane) heard(answered bool) (pause time.Duration) {
-	l.silent = !answered
 	if answered {
 		l.unanswered, l.paused = 0, false
 		return 0
@@ -143,7 +149,7 @@ func (l *lane) push(d store.Delivery) bool {
 
 // mayGrow tells whether the queue may be longer than its room. Each has at most as much as it
 // leaves to the others.
-func (l *lane) mayGrow() bool { return !l.silent && l.bytes < maxShared-*l.shared }
+func (l *lane) mayGrow() bool { return !l.silent() && l.bytes < maxShared-*l.shared }
 
 // pop takes the first out of the queue, which stays in hand.
 func (l *lane) pop() store.Delivery {
