@@ -14,7 +14,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/callbackd/callbackd/engine/internal/outbound"
-	"github.com/callbackd/callbackd/engine/signature"
 	"github.com/callbackd/callbackd/store"
 )
 
@@ -32,27 +31,6 @@ type result struct {
 	retryAfter time.Duration // not before
 	permanent  bool          // not at all
 	gone       bool          // the destination wants nothing more
-}
-
-// endpoint is a destination made ready for attempts.
-type endpoint struct {
-	Destination
-	target *url.URL // nil: a function
-	signer *signature.Signer
-}
-
-func newEndpoint(d Destination) (*endpoint, error) {
-	signer, err := signature.NewSigner(d.SigningSecret)
-	if err != nil {
-		return nil, fmt.Errorf("destination %s: %w", d.ID, err)
-	}
-	p := &endpoint{Destination: d, signer: signer}
-	if !isFunction(d.URL) {
-		if p.target, err = url.Parse(d.URL); err != nil {
-			return nil, fmt.Errorf("destination %s: %w", d.ID, err)
-		}
-	}
-	return p, nil
 }
 
 // post makes one attempt over HTTP. at is the attempt's time by the engine's clock.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"math"
+	"runtime"
 	"sync"
 	"time"
 
@@ -25,20 +26,21 @@ type deliverer struct {
 	reader  sync.WaitGroup
 	workers sync.WaitGroup
 
-	mu        sync.Mutex
-	running   bool
-	lanes     map[int64]*lane
-	queued    int // bytes in all their queues, about
-	due       dueHeap
-	ready     []*lane     // in turn: lanes with a queue and room for an attempt
-	silent    []*lane     // those of them whose destination did not answer last
-	attempts  int         // workers that make one
-	resting   []chan turn // to workers that make none, closed at the end
-	unheard   int         // those of them whose lane was a silent one
-	lastTurn  bool        // the last turn was a silent lane's
-	endpoints map[int64]*endpoint
-	changes   int   // of destinations, since the start: what was read before one is old
-	lastRead  int64 // the highest row number of a notification that was taken from the table
+	mu          sync.Mutex
+	running     bool
+	lanes       map[int64]*lane
+	queued      int // bytes in all their queues, about
+	due         dueHeap
+	ready       []*lane     // in turn: lanes with a queue and room for an attempt
+	silent      []*lane     // those of them whose destination did not answer last
+	attempts    int         // workers that make one
+	dispatching bool        // somebody is about to dispatch
+	resting     []chan turn // to workers that make none, closed at the end
+	unheard     int         // those of them whose lane was a silent one
+	lastTurn    bool        // the last turn was a silent lane's
+	endpoints   map[int64]*endpoint
+	changes     int   // of destinations, since the start: what was read before one is old
+	lastRead    int64 // the highest row number of a notification that was taken from the table
 	// The highest row number that was handed over, or there at the start. Those above it are
 	// about to be handed over, which is cheaper than to read them.
 	handedOver int64
@@ -136,10 +138,27 @@ func (d *deliverer) offer(deliveries []store.Delivery) {
 		}
 		d.arm(l)
 	}
-	d.dispatch()
+	d.dispatchSoon()
 	if wake {
 		d.wake()
 	}
+}
+
+// dispatchSoon is dispatch once what is running now has had its turn: those whom a commit has let go
+// are back with what the next one stores before the processors are busy with attempts, which then
+// are made while the writer works and waits for the disk. d.mu is held.
+func (d *deliverer) dispatchSoon() {
+	if d.dispatching || d.attempts >= d.e.options.MaxDeliveries || len(d.ready)+len(d.silent) == 0 {
+		return
+	}
+	d.dispatching = true
+	d.workers.Go(func() {
+		runtime.Gosched()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.dispatching = false
+		d.dispatch()
+	})
 }
 
 // arm gives a lane a turn if it can start an attempt. d.mu is held.
@@ -364,49 +383,6 @@ func (d *deliverer) attempt(n store.Delivery) reply {
 	}
 	return noReply
 }
-
-// endpoint is a destination as it is now.
-func (d *deliverer) endpoint(seq int64) (*endpoint, error) {
-	d.mu.Lock()
-	p, changes := d.endpoints[seq], d.changes
-	d.mu.Unlock()
-	if p != nil {
-		return p, nil
-	}
-	row, err := d.e.store.DestinationBySeq(d.work, seq)
-	if err != nil {
-		return nil, err
-	}
-	if p, err = newEndpoint(row); err != nil {
-		return nil, err
-	}
-	d.keep(seq, p, changes)
-	return p, nil
-}
-
-// still tells whether a destination is what it was when an attempt at it began: the failure of
-// what it was says nothing of what it is.
-func (d *deliverer) still(seq int64, p *endpoint) bool {
-	now, err := d.endpoint(seq)
-	return err != nil || now.Status == "active" && now.URL == p.URL
-}
-
-// keep remembers an endpoint for the next attempt, unless a destination has changed since it
-// was read, when there had been so many changes.
-func (d *deliverer) keep(seq int64, p *endpoint, changes int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.changes != changes {
-		return
-	}
-	if len(d.endpoints) >= maxEndpoints {
-		clear(d.endpoints)
-	}
-	d.endpoints[seq] = p
-}
-
-// maxEndpoints bounds the destinations kept ready.
-const maxEndpoints = 10_000
 
 // refresh forgets what was known of destinations, because one has changed. Lanes that
 // ended look again whether theirs takes something now.
