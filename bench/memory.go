@@ -142,7 +142,7 @@ func triggerMemory(ctx context.Context, s *suite) (int64, error) {
 		return 0, err
 	}
 	defer s.remove(path)
-	if err := s.plantTriggers(ctx, path, n, plan{first: time.Now().Add(time.Second), slots: 3600}); err != nil {
+	if err := s.plantTriggers(ctx, path, n, plan{first: time.Now().Add(time.Second), over: time.Hour}); err != nil {
 		return 0, err
 	}
 	return s.watched(ctx, path, "daemon with many triggers")

@@ -21,7 +21,7 @@ const (
 // is seen is the engine's own.
 func triggers(ctx context.Context, s *suite) error {
 	t := &table{title: "Triggers, each polled every 100 s",
-		note: "Lag is from when a poll was due to when the provider was called; due times are whole seconds. Starved: due for over a second at the end and not polled. " +
+		note: "Lag is from when a poll was due to when the provider was called; due times are spread evenly. Starved: due for over a second at the end and not polled. " +
 			"Then the same after a stop of ten minutes, when all are overdue at the start: a stampede would show as polls that run at once (MaxPolls is 256).",
 		head: []string{"triggers", "due/s", "polls/s", "lag p50", "lag p99", "lag max", "starved", "CPU of a core", "all overdue: at once", "polled in", "most in 1 s"}}
 	var worst watchedPolls
@@ -62,7 +62,7 @@ func (s *suite) pollMany(ctx context.Context, n int) (got watchedPolls, err erro
 	}
 	defer s.remove(path)
 	first := time.Now().Truncate(time.Second)
-	if err := s.plantTriggers(ctx, path, n, plan{first: first, slots: int(triggerInterval / time.Second), state: true}); err != nil {
+	if err := s.plantTriggers(ctx, path, n, plan{first: first, over: triggerInterval, state: true}); err != nil {
 		return got, err
 	}
 	cpu, err := s.runTriggers(ctx, path, w, provider, first.Add(-2*time.Second), func(ctx context.Context) error {
@@ -76,7 +76,7 @@ func (s *suite) pollMany(ctx context.Context, n int) (got watchedPolls, err erro
 	got.rate = float64(len(lags)) / s.size.pollSpan.Seconds()
 	// Those due in the last second may be on their way.
 	dueBefore := end.Add(-time.Second)
-	got.starved = n/int(triggerInterval/time.Second)*int(dueBefore.Sub(first)/time.Second) - w.polledOf(dueBefore)
+	got.starved = plan{first: first, over: triggerInterval}.dueBefore(n, dueBefore) - w.polledOf(dueBefore)
 	got.p50, got.p99, got.max = quantile(lags, 0.5), quantile(lags, 0.99), quantile(lags, 1)
 	got.cpu = cpu
 
@@ -155,18 +155,31 @@ func (p *product) seedTriggers(ctx context.Context, n int, key string, interval 
 	})
 }
 
-// plan says when planted triggers are due: spread over slots of a second each.
+// plan says when planted triggers are due: spread over some time, by the millisecond.
 type plan struct {
 	first time.Time
-	slots int
+	over  time.Duration
 	state bool // the state says when each is due, for a pollWatcher
+}
+
+// planStep is prime: neighbours are far apart.
+const planStep = 7919
+
+// dueBefore counts those of the first n triggers that are due before a time.
+func (p plan) dueBefore(n int, at time.Time) (due int) {
+	for i := range n {
+		if p.first.UnixMilli()+int64(i+1)*planStep%p.over.Milliseconds() < at.UnixMilli() {
+			due++
+		}
+	}
+	return due
 }
 
 // plantTriggers attaches the seed's configs to its other callbacks, by copying rows, and
 // spreads all triggers over time.
 func (s *suite) plantTriggers(ctx context.Context, path string, n int, p plan) error {
 	due := func(number string) string {
-		return fmt.Sprintf("%d + (%s * 7919 %% %d) * 1000", p.first.UnixMilli(), number, p.slots) // 7919 is prime: neighbours are far apart
+		return fmt.Sprintf("%d + %s * %d %% %d", p.first.UnixMilli(), number, planStep, p.over.Milliseconds())
 	}
 	state := func(due string) string { return fmt.Sprintf(`CAST(printf('{"due":%%d}', %s) AS BLOB)`, due) }
 	configs := min(n, configsPerCallback)

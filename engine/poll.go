@@ -16,8 +16,8 @@ import (
 	"github.com/callbackd/callbackd/store"
 )
 
-// poller asks the store every second which triggers are due, and polls them in a bounded
-// pool. Which are in hand is known here and nowhere else.
+// poller asks the store which triggers are due, every second and, in between, when the next one
+// is, and polls them in a bounded pool. Which are in hand is known here and nowhere else.
 type poller struct {
 	e        *Engine
 	woken    chan struct{}
@@ -63,6 +63,9 @@ const (
 	// maxAhead is how old what was read ahead may be. An older one is read again, because it may
 	// have been detached, or been given another config.
 	maxAhead = time.Second
+	// minTick is the pause before what is due next is read: what is due within it is read at once, and
+	// many triggers take few queries.
+	minTick = 50 * time.Millisecond
 	// maxStateAhead is how many bytes a state may have to be read ahead.
 	maxStateAhead = 4 << 10
 )
@@ -82,13 +85,20 @@ func (p *poller) start(work context.Context) {
 	p.cron.Start()
 	p.wake()
 	p.wg.Go(func() {
+		var next <-chan time.Time // before the second is over
 		for {
 			select {
 			case <-loop.Done():
 				return
 			case <-p.woken:
-				p.e.clock.plan(func() { p.tick(loop, work) })
+			case <-next:
 			}
+			next = nil
+			p.e.clock.plan(func() {
+				if wait := p.tick(loop, work); wait > 0 {
+					next = time.After(max(wait, minTick))
+				}
+			})
 		}
 	})
 }
@@ -108,15 +118,15 @@ func (p *poller) stop() {
 	p.wg.Wait()
 }
 
-// tick reads what is due and starts it, unless it could not be trusted or recorded. loop ends
-// the reading of what is due, work the polls.
-func (p *poller) tick(loop, work context.Context) {
+// tick reads what is due and starts it, unless it could not be trusted or recorded, and says in how
+// long the next one is due, if it is within a second, or else 0. loop ends the reading of what is due, work the polls.
+func (p *poller) tick(loop, work context.Context) time.Duration {
 	if p.held() {
 		p.looked.beat() // why, is told elsewhere
-		return
+		return 0
 	}
 	if !p.moved && !p.moveRegistrations(loop) {
-		return
+		return 0
 	}
 	now, moved := p.e.clock.read()
 	p.mu.Lock()
@@ -125,13 +135,14 @@ func (p *poller) tick(loop, work context.Context) {
 	mapNow := !p.mapping && !p.mapAt.IsZero() && !p.mapAt.After(now)
 	p.mapping = p.mapping || mapNow
 	inHand, enough := len(p.inHand), len(p.queue) >= p.e.options.MaxPolls
+	p.more = p.more || enough
 	p.mu.Unlock()
 	if mapNow {
 		p.wg.Go(func() { p.mapAgain(loop, work) })
 	}
 	if enough {
 		p.looked.beat()
-		return
+		return 0
 	}
 	// What is in hand is due in the table, still: so many more have to be read.
 	limit := inHand + queuePerPoll*p.e.options.MaxPolls
@@ -146,6 +157,10 @@ func (p *poller) tick(loop, work context.Context) {
 		taken = p.takeInHand(slices.Concat(due, unwanted))
 		targets, err = p.e.store.PollTargets(loop, taken, maxStateAhead)
 	}
+	var next time.Time
+	if err == nil {
+		next, err = p.e.store.NextPoll(loop, now, now.Add(time.Second))
+	}
 	if err != nil && loop.Err() == nil {
 		p.e.log.ErrorContext(loop, "what is due could not be read", keyError, err)
 	}
@@ -156,12 +171,16 @@ func (p *poller) tick(loop, work context.Context) {
 	}
 	p.letGo(taken, targets)
 	if err != nil {
-		return
+		return 0
 	}
 	p.looked.beat()
 	p.more = len(due) == limit
 	for p.startNext(loop, work) {
 	}
+	if next.IsZero() {
+		return 0
+	}
+	return next.Sub(now)
 }
 
 // held tells whether polls wait: while due times are being moved, and while the store cannot

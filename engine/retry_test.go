@@ -81,11 +81,12 @@ func TestNextPoll(t *testing.T) {
 		random   float64
 		want     time.Time
 	}{
-		{"CountsFromDueInWholeSeconds", sec(0.3), sec(0.9), time.Second, 0, sec(1)},
-		{"AlwaysGoesOn", sec(0.3), sec(1), time.Second, 0, sec(2)},
+		{"CountsFromDue", sec(0.3), sec(0.9), time.Second, 0, sec(1.3)},
+		{"AlwaysGoesOn", sec(0.3), sec(1.3), time.Second, 0, sec(2.3)},
 		{"MissedOnesAreNotMadeUpFor", sec(0), sec(100), time.Second, 0, sec(101)},
 		{"ClockSetBack", sec(0), sec(-86400), time.Minute, 0.5, sec(-86340)},
 		{"LongIntervalsJitter", sec(0), sec(1), 100 * time.Second, 0, sec(95)},
+		{"AnEarlyOneIsNotMadeTwice", sec(0), sec(97), 100 * time.Second, 0, sec(195)},
 		{"LongIntervalsJitterUp", sec(0), sec(1), 100 * time.Second, 1, sec(105)},
 	}
 	for _, tt := range tests {

@@ -10,8 +10,7 @@ const (
 	maxPollRetryAfter = 24 * time.Hour   // however long a provider asks to be left alone
 )
 
-// nextPoll is when a trigger that was due at due, and has been polled, is due again, in
-// whole seconds: ticks come just after a whole second, so none is missed by a hair. Counting
+// nextPoll is when a trigger that was due at due, and has been polled, is due again. Counting
 // from due and not from now keeps the interval true although polls start late, and triggers
 // spread out although all of them were late: what was missed is not made up for, but the next
 // poll comes when it would have come. Jitter keeps triggers that were attached together from
@@ -24,12 +23,12 @@ func nextPoll(due, now time.Time, interval time.Duration, random float64) time.T
 	if late := now.Sub(due); late > 0 {
 		due = due.Add(late / interval * interval)
 	}
-	next := due.Add(jittered).Truncate(time.Second)
+	next := due.Add(jittered)
 	if !next.After(now) {
 		next = next.Add(interval)
 	}
 	if next.Sub(now) > 2*interval { // due was far ahead: the clock was elsewhere then
-		next = now.Add(jittered).Truncate(time.Second)
+		next = now.Add(jittered)
 	}
 	return next
 }
@@ -45,7 +44,7 @@ func nextPollAfterFailure(now time.Time, interval time.Duration, failures int, a
 	if shift := failures - 1; shift < 16 && interval <= delay>>shift {
 		delay = interval << shift
 	}
-	return now.Add(delay + time.Duration(float64(delay)*pollJitter*(2*random-1))).Truncate(time.Second)
+	return now.Add(delay + time.Duration(float64(delay)*pollJitter*(2*random-1)))
 }
 
 // mapDelays is what follows each failed mapping of an input; after the last it has failed.

@@ -393,3 +393,32 @@ func TestNothingToDoCostsOneQueryASecond(t *testing.T) {
 		}
 	})
 }
+
+func TestPollsAreMadeWhenTheyAreDue(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var polls []time.Time
+	p := engine.Provider{Key: "p", Triggers: []engine.Trigger{{Key: "t", Interval: time.Second, Poll: func(context.Context, engine.PollRequest) (engine.PollResult, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		polls = append(polls, time.Now())
+		return engine.PollResult{}, nil
+	}}}}
+	inVirtualTime(t, engine.Options{Providers: []engine.Provider{p}}, nil, func(t *testing.T, e *engine.Engine) {
+		start(t, e)
+		time.Sleep(300 * time.Millisecond) // no whole second
+		attached := time.Now()
+		attach(t, e, "p", engine.DestinationSettings{URL: "http://receiver.test"})
+		time.Sleep(time.Minute + 500*time.Millisecond)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(polls) != 61 {
+			t.Errorf("%d polls in a good minute, want 61", len(polls))
+		}
+		for i, at := range polls {
+			if late := at.Sub(attached) - time.Duration(i)*time.Second; late < 0 || late > 50*time.Millisecond {
+				t.Errorf("poll %d was %s late", i+1, late)
+			}
+		}
+	})
+}

@@ -294,6 +294,7 @@ func busy(e *env) (full *env, release func()) {
 				return
 			}
 			req.Header.Set("Authorization", "Bearer "+rootKey)
+			req.Close = true // or net/http would want the whole body before it lets a refusal be sent
 			resp, err := http.DefaultClient.Do(req)
 			if err != nil {
 				e.t.Error(err)

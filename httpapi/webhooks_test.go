@@ -235,31 +235,40 @@ func TestWebhookBodiesThatAreNotWhole(t *testing.T) {
 		calls.Add(1)
 		return script(ctx, req)
 	}
-	h := newHookEnvWith(t, func(eng *engine.Engine) *httptest.Server {
+	patient := newHookEnv(t, httpapi.Options{}, handle)
+	hurried := newHookEnvWith(t, func(eng *engine.Engine) *httptest.Server {
 		return httptest.NewServer(httpapi.NewWithBodyTime(eng, httpapi.Options{APIKeys: []string{rootKey}}, 200*time.Millisecond))
 	}, new(httpapi.Options), handle)
-	head := "POST " + h.hook + " HTTP/1.1\r\nHost: x\r\n"
 	for name, tt := range map[string]struct {
-		send   func(net.Conn)
+		send   func(c net.Conn, head string)
 		status int
 	}{
-		"TooLargeAnnounced": {func(c net.Conn) { _, _ = fmt.Fprintf(c, "%sContent-Length: 1048577\r\n\r\n", head) }, 413},
-		"TooLargeChunked": {func(c net.Conn) {
+		"TooLargeAnnounced": {func(c net.Conn, head string) { _, _ = fmt.Fprintf(c, "%sContent-Length: 1048577\r\n\r\n", head) }, 413},
+		"TooLargeChunked": {func(c net.Conn, head string) {
 			_, _ = fmt.Fprintf(c, "%sTransfer-Encoding: chunked\r\n\r\n", head)
 			for err := error(nil); err == nil; { // for ever, if nobody stops it
 				_, err = fmt.Fprintf(c, "10000\r\n%s\r\n", strings.Repeat("x", 1<<16))
 			}
 		}, 413},
-		"EndsEarly": {func(c net.Conn) {
+		"EndsEarly": {func(c net.Conn, head string) {
 			_, _ = fmt.Fprintf(c, "%sContent-Length: 10\r\n\r\nabc", head)
 			_ = c.(*net.TCPConn).CloseWrite()
 		}, 400},
-		"ChunkThatIsNone": {func(c net.Conn) { _, _ = fmt.Fprintf(c, "%sTransfer-Encoding: chunked\r\n\r\nzz\r\n", head) }, 400},
-		"Slow":            {func(c net.Conn) { _, _ = fmt.Fprintf(c, "%sContent-Length: 10\r\n\r\nabc", head) }, 408},
-		"SlowChunked":     {func(c net.Conn) { _, _ = fmt.Fprintf(c, "%sTransfer-Encoding: chunked\r\n\r\n3\r\nab", head) }, 408},
+		"ChunkThatIsNone": {func(c net.Conn, head string) {
+			_, _ = fmt.Fprintf(c, "%sTransfer-Encoding: chunked\r\n\r\nzz\r\n", head)
+		}, 400},
+		"Slow": {func(c net.Conn, head string) { _, _ = fmt.Fprintf(c, "%sContent-Length: 10\r\n\r\nabc", head) }, 408},
+		"SlowChunked": {func(c net.Conn, head string) {
+			_, _ = fmt.Fprintf(c, "%sTransfer-Encoding: chunked\r\n\r\n3\r\nab", head)
+		}, 408},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := h.raw(t, tt.send); got != tt.status {
+			h := patient
+			if tt.status == http.StatusRequestTimeout {
+				h = hurried
+			}
+			head := "POST " + h.hook + " HTTP/1.1\r\nHost: x\r\n"
+			if got := h.raw(t, func(c net.Conn) { tt.send(c, head) }); got != tt.status {
 				t.Errorf("%d, want %d", got, tt.status)
 			}
 		})
@@ -272,7 +281,9 @@ func TestWebhookBodiesThatAreNotWhole(t *testing.T) {
 // Bodies that come slowly keep no other source out, nor an API call, and do not fill the memory.
 func TestSlowWebhooksKeepNobodyOut(t *testing.T) {
 	t.Parallel()
-	h := newHookEnv(t, httpapi.Options{MaxRequests: 1}, script)
+	h := newHookEnvWith(t, func(eng *engine.Engine) *httptest.Server { // none is given up before all are there
+		return httptest.NewServer(httpapi.NewWithBodyTime(eng, httpapi.Options{APIKeys: []string{rootKey}, MaxRequests: 1}, time.Minute))
+	}, new(httpapi.Options), script)
 	other := h.must("POST", h.callback+"/instances", `{"provider_config_id":"`+h.id2("POST", "/provider-configs", `{"provider_id":"hooks","value":{}}`)+`"}`).decode()
 	path := "/webhooks/" + object(other["triggers"].([]any)[0].(map[string]any)).str("id")
 	size, refused := 512<<10, 0
@@ -286,7 +297,7 @@ func TestSlowWebhooksKeepNobodyOut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for deadline := time.Now().Add(20 * time.Second); refused < 3; { // the bodies are on their way
+	for deadline := time.Now().Add(50 * time.Second); refused < 3; { // the bodies are on their way
 		if time.Now().After(deadline) {
 			t.Fatal("none was turned away")
 		}

@@ -4,6 +4,11 @@ SELECT t.seq FROM instance_trigger AS t
 WHERE t.next_poll_at IS NOT NULL AND t.next_poll_at <= @now
 ORDER BY t.next_poll_at LIMIT @max_rows;
 
+-- name: NextPoll :many
+SELECT t.next_poll_at FROM instance_trigger AS t
+WHERE t.next_poll_at IS NOT NULL AND t.next_poll_at > @now AND t.next_poll_at < @before
+ORDER BY t.next_poll_at LIMIT 1;
+
 -- name: PollTargets :many
 SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision,
   CAST(CASE WHEN length(t.state) <= CAST(@max_state AS INTEGER) THEN t.state END AS BLOB) AS state, CAST(coalesce(length(t.state), 0) AS INTEGER) AS state_length, t.next_poll_at, t.next_poll_fixed, t.consecutive_failures, t.error_code, t.error_message,

@@ -212,6 +212,10 @@ func TestInstance(t *testing.T) {
 		equal(t, "due", f.due(), []string{"gone", "made"})
 		equal(t, "due a moment before", len(must(f.DuePolls(t.Context(), day.Add(-time.Millisecond), 10))(t)), 0)
 		equal(t, "due, at most one", len(must(f.DuePolls(t.Context(), day, 1))(t)), 1)
+		before := day.Add(-time.Second)
+		equal(t, "due next", must(f.NextPoll(t.Context(), before, day.Add(time.Millisecond)))(t), day)
+		equal(t, "due next, before it is", must(f.NextPoll(t.Context(), before, day))(t), time.Time{})
+		equal(t, "due next, and not now", must(f.NextPoll(t.Context(), day, day.Add(time.Hour)))(t), time.Time{})
 	})
 
 	t.Run("APairIsAttachedOnce", func(t *testing.T) {

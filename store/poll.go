@@ -57,6 +57,15 @@ func (s *Store) DuePolls(ctx context.Context, now time.Time, limit int) ([]int64
 	return s.read.DuePolls(ctx, msPtr(now), int64(limit))
 }
 
+// NextPoll is when the next trigger is due after now, if that is before a time; else it is zero.
+func (s *Store) NextPoll(ctx context.Context, now, before time.Time) (time.Time, error) {
+	next, err := s.read.NextPoll(ctx, msPtr(now), msPtr(before))
+	if err != nil || len(next) == 0 {
+		return time.Time{}, err
+	}
+	return fromMSPtr(next[0]), nil
+}
+
 // PollTarget loads a trigger.
 func (s *Store) PollTarget(ctx context.Context, seq int64) (PollTarget, error) {
 	targets, err := s.PollTargets(ctx, []int64{seq}, math.MaxInt64)

@@ -127,6 +127,35 @@ func (q *Queries) NextMapping(ctx context.Context) (int64, error) {
 	return column_1, err
 }
 
+const nextPoll = `-- name: NextPoll :many
+SELECT t.next_poll_at FROM instance_trigger AS t
+WHERE t.next_poll_at IS NOT NULL AND t.next_poll_at > ?1 AND t.next_poll_at < ?2
+ORDER BY t.next_poll_at LIMIT 1
+`
+
+func (q *Queries) NextPoll(ctx context.Context, now *int64, before *int64) ([]*int64, error) {
+	rows, err := q.db.QueryContext(ctx, nextPoll, now, before)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*int64
+	for rows.Next() {
+		var next_poll_at *int64
+		if err := rows.Scan(&next_poll_at); err != nil {
+			return nil, err
+		}
+		items = append(items, next_poll_at)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const pollTargets = `-- name: PollTargets :many
 SELECT t.seq, t.id, t.instance_seq, t.baseline, t.revision,
   CAST(CASE WHEN length(t.state) <= CAST(?1 AS INTEGER) THEN t.state END AS BLOB) AS state, CAST(coalesce(length(t.state), 0) AS INTEGER) AS state_length, t.next_poll_at, t.next_poll_fixed, t.consecutive_failures, t.error_code, t.error_message,
