@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/callbackd/callbackd/engine"
@@ -17,29 +18,61 @@ func destinations(ctx context.Context, s *suite) error {
 		return err
 	}
 	t := &table{title: "Destinations, a tenth hanging to their timeout of 15 s and a tenth refusing",
-		note: "Publish to receipt at the others, paced, with events for the others alone and with as many more for the bad ones, in turn, each time with a new file.",
-		head: []string{"destinations", "events/s", "p50 without", "p99 without", "p50 with", "p99 with", "p99 ratio"}}
-	var without99, with99 time.Duration
+		note: "Publish to receipt at the others, paced, with events for the others alone and with as many more for the bad ones, in turn, each time with a new file. " +
+			"One commit that waits for the disk decides a p99: the ratio is the median of those of all pairs.",
+		head: []string{"destinations", "events/s", "p50 without", "p99 without", "p50 with", "p99 with", "p99 ratio", "of each pair"}}
+	most := largest(s.size.destinations)
+	var last badPairs
 	for _, n := range s.size.destinations {
-		rate := min(2_000, full/4)
-		var took [2][]time.Duration // without bad ones, and with them
-		for round := range 2 * min(2, s.size.rounds) {
-			got, err := s.amongBad(ctx, n, rate, round%2 == 1)
-			if err != nil {
-				return fmt.Errorf("%s destinations: %w", count(n), err)
-			}
-			took[round%2] = append(took[round%2], got...)
+		pairs := 1
+		if n == most {
+			pairs = s.size.rounds
 		}
-		without, with := took[0], took[1]
-		without99, with99 = quantile(without, 0.99), quantile(with, 0.99)
-		t.add(count(n), count(int(rate)), millis(quantile(without, 0.5)), millis(without99), millis(quantile(with, 0.5)), millis(with99), ratio(float64(with99)/float64(without99)))
-		s.note("  %s destinations: p99 %s without bad ones, %s with", count(n), millis(without99), millis(with99))
+		rate := min(2_000, full/4)
+		got, err := s.comparedAmongBad(ctx, n, rate, pairs)
+		if err != nil {
+			return fmt.Errorf("%s destinations: %w", count(n), err)
+		}
+		t.add(count(n), count(int(rate)), millis(quantile(got.without, 0.5)), millis(quantile(got.without, 0.99)), millis(quantile(got.with, 0.5)), millis(quantile(got.with, 0.99)),
+			ratio(median(got.ratios)), got.eachRatio())
+		s.note("  %s destinations: p99 with bad ones %s of what it is without", count(n), got.eachRatio())
+		last = got
 	}
 	s.report.table(t)
-	n := largest(s.size.destinations)
-	s.report.add(row{what: fmt.Sprintf("%s destinations, %s hanging and %s refusing: the others' p99", count(n), count(n/10), count(n/10)), goal: "<= 2.00 of without them",
-		value: fmt.Sprintf("%s (without %s)", millis(with99), millis(without99)), ratio: ratio(float64(with99) / float64(without99)), met: yes(with99 <= 2*without99)})
+	r := median(last.ratios)
+	s.report.add(row{what: fmt.Sprintf("%s destinations, %s hanging and %s refusing: the others' p99", count(most), count(most/10), count(most/10)), goal: "<= 2.00 of without them",
+		value: fmt.Sprintf("%s (without %s); pairs: %s", millis(quantile(last.with, 0.99)), millis(quantile(last.without, 0.99)), last.eachRatio()), ratio: ratio(r), met: yes(r <= 2)})
 	return nil
+}
+
+// badPairs are latencies at good destinations, without traffic to bad ones and with it.
+type badPairs struct {
+	without, with []time.Duration
+	ratios        []float64 // of each pair's p99
+}
+
+func (b badPairs) eachRatio() string {
+	var each []string
+	for _, r := range b.ratios {
+		each = append(each, ratio(r))
+	}
+	return strings.Join(each, ", ")
+}
+
+func (s *suite) comparedAmongBad(ctx context.Context, n int, rate float64, pairs int) (got badPairs, err error) {
+	for range pairs {
+		without, err := s.amongBad(ctx, n, rate, false)
+		if err != nil {
+			return got, err
+		}
+		with, err := s.amongBad(ctx, n, rate, true)
+		if err != nil {
+			return got, err
+		}
+		got.without, got.with = append(got.without, without...), append(got.with, with...)
+		got.ratios = append(got.ratios, float64(quantile(with, 0.99))/float64(quantile(without, 0.99)))
+	}
+	return got, nil
 }
 
 // amongBad is the latency at good destinations, with traffic to the bad ones or without.
