@@ -22,7 +22,7 @@ func destinations(ctx context.Context, s *suite) error {
 			"One commit that waits for the disk decides a p99: the ratio is the median of those of all pairs.",
 		head: []string{"destinations", "events/s", "p50 without", "p99 without", "p50 with", "p99 with", "p99 ratio", "of each pair"}}
 	most := largest(s.size.destinations)
-	var last badPairs
+	var worst badPairs
 	for _, n := range s.size.destinations {
 		pairs := 1
 		if n == most {
@@ -36,12 +36,14 @@ func destinations(ctx context.Context, s *suite) error {
 		t.add(count(n), count(int(rate)), millis(quantile(got.without, 0.5)), millis(quantile(got.without, 0.99)), millis(quantile(got.with, 0.5)), millis(quantile(got.with, 0.99)),
 			ratio(median(got.ratios)), got.eachRatio())
 		s.note("  %s destinations: p99 with bad ones %s of what it is without", count(n), got.eachRatio())
-		last = got
+		if n == most {
+			worst = got
+		}
 	}
 	s.report.table(t)
-	r := median(last.ratios)
-	s.report.add(row{what: fmt.Sprintf("%s destinations, %s hanging and %s refusing: the others' p99", count(most), count(most/10), count(most/10)), goal: "<= 2.00 of without them",
-		value: fmt.Sprintf("%s (without %s); pairs: %s", millis(quantile(last.with, 0.99)), millis(quantile(last.without, 0.99)), last.eachRatio()), ratio: ratio(r), met: yes(r <= 2)})
+	r := median(worst.ratios)
+	s.report.add(row{what: fmt.Sprintf("%s destinations, %s hanging and %s refusing: the others' p99", count(most), count(most/10), count(most/10)), goal: "<= 2.00 of without them, median of pairs",
+		value: fmt.Sprintf("%s (without %s); pairs: %s", millis(quantile(worst.with, 0.99)), millis(quantile(worst.without, 0.99)), worst.eachRatio()), ratio: ratio(r), met: yes(r <= 2)})
 	return nil
 }
 
@@ -60,17 +62,16 @@ func (b badPairs) eachRatio() string {
 }
 
 func (s *suite) comparedAmongBad(ctx context.Context, n int, rate float64, pairs int) (got badPairs, err error) {
-	for range pairs {
-		without, err := s.amongBad(ctx, n, rate, false)
-		if err != nil {
-			return got, err
+	for pair := range pairs {
+		var took [2][]time.Duration     // without bad ones, and with them
+		for _, i := range []int{0, 1} { // each is first in turn
+			with := (pair + i) % 2
+			if took[with], err = s.amongBad(ctx, n, rate, with == 1); err != nil {
+				return got, err
+			}
 		}
-		with, err := s.amongBad(ctx, n, rate, true)
-		if err != nil {
-			return got, err
-		}
-		got.without, got.with = append(got.without, without...), append(got.with, with...)
-		got.ratios = append(got.ratios, float64(quantile(with, 0.99))/float64(quantile(without, 0.99)))
+		got.without, got.with = append(got.without, took[0]...), append(got.with, took[1]...)
+		got.ratios = append(got.ratios, float64(quantile(took[1], 0.99))/float64(quantile(took[0], 0.99)))
 	}
 	return got, nil
 }

@@ -99,7 +99,7 @@ func (s *suite) runTriggers(ctx context.Context, path string, w *pollWatcher, pr
 	if err != nil {
 		return 0, err
 	}
-	// Whole seconds, because the engine's ticks follow the real clock.
+	// Whole seconds, because the engine's ticks follow the real clock, too.
 	w.ahead.Store(int64(time.Until(at).Truncate(time.Second)))
 	before, started := cpuTime(), time.Now()
 	if err = p.Start(ctx); err == nil {
@@ -155,7 +155,8 @@ func (p *product) seedTriggers(ctx context.Context, n int, key string, interval 
 	})
 }
 
-// plan says when planted triggers are due: spread over some time, by the millisecond.
+// plan says when planted triggers, which are numbered from 1, are due: spread over some time, by the
+// millisecond.
 type plan struct {
 	first time.Time
 	over  time.Duration

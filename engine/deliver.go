@@ -83,9 +83,12 @@ func (d *deliverer) start(ctx, work context.Context) error {
 	return nil
 }
 
-// halt starts no more attempts.
+// halt starts no more attempts, but those that are about to start.
 func (d *deliverer) halt() {
 	d.mu.Lock()
+	if d.dispatching {
+		d.dispatch()
+	}
 	d.running = false
 	for _, worker := range d.resting {
 		close(worker)
@@ -144,11 +147,11 @@ func (d *deliverer) offer(deliveries []store.Delivery) {
 	}
 }
 
-// dispatchSoon is dispatch once what is running now has had its turn: those whom a commit has let go
-// are back with what the next one stores before the processors are busy with attempts, which then
-// are made while the writer works and waits for the disk. d.mu is held.
+// dispatchSoon is dispatch in a goroutine that stands behind those that are ready to run: so those whom
+// a commit has let go are mostly back with what the next one stores before the processors are busy with
+// attempts, which then are made while the writer works and waits for the disk. d.mu is held.
 func (d *deliverer) dispatchSoon() {
-	if d.dispatching || d.attempts >= d.e.options.MaxDeliveries || len(d.ready)+len(d.silent) == 0 {
+	if d.dispatching || d.attempts >= d.e.options.MaxDeliveries || len(d.ready) == 0 && (len(d.silent) == 0 || !d.silentRoom()) {
 		return
 	}
 	d.dispatching = true
@@ -160,6 +163,9 @@ func (d *deliverer) dispatchSoon() {
 		d.dispatch()
 	})
 }
+
+// silentRoom tells whether another attempt may be made for a silent lane. d.mu is held.
+func (d *deliverer) silentRoom() bool { return d.unheard < max(1, d.e.options.MaxDeliveries/2) }
 
 // arm gives a lane a turn if it can start an attempt. d.mu is held.
 func (d *deliverer) arm(l *lane) {
@@ -186,8 +192,7 @@ type turn struct {
 // many they are, the others are not to wait for that. d.mu is held.
 func (d *deliverer) take() (turn, bool) {
 	for d.running {
-		room := d.unheard < max(1, d.e.options.MaxDeliveries/2)
-		unheard := len(d.silent) > 0 && room && (len(d.ready) == 0 || !d.lastTurn)
+		unheard := len(d.silent) > 0 && d.silentRoom() && (len(d.ready) == 0 || !d.lastTurn)
 		from := &d.ready
 		if unheard {
 			from = &d.silent

@@ -95,6 +95,26 @@ func TestHangingDestinationHoldsUpNobody(t *testing.T) {
 	}
 }
 
+// A program that publishes and stops has had its event attempted: it may never start again.
+func TestStopMakesTheAttemptsThatAreAboutToBegin(t *testing.T) {
+	t.Parallel()
+	var got atomic.Int64
+	f := engine.Function{Name: "f", Handle: func(context.Context, engine.Message) error { got.Add(1); return nil }}
+	for i := range int64(5) {
+		e := open(t, engine.Options{Providers: []engine.Provider{(&source{}).provider()}, Functions: []engine.Function{f}})
+		d := must(e.CreateDeployment(t.Context(), engine.NewDeployment{Provider: "source"}))(t)
+		c := must(e.CreateCallback(t.Context(), engine.NewCallback{Details: engine.Details{Name: "c"}, DeploymentID: d.ID, DestinationIDs: []string{"func:f"}}))(t)
+		start(t, e)
+		publish(t, e, c.ID)
+		if err := e.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := got.Load(); n != i+1 {
+			t.Fatalf("of %d events, each followed by a stop, %d were delivered", i+1, n)
+		}
+	}
+}
+
 func TestStopLetsAttemptsFinishAndTheNextStartGoesOn(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})

@@ -16,12 +16,14 @@ import (
 	"github.com/callbackd/callbackd/store"
 )
 
-// poller asks the store which triggers are due, every second and, in between, when the next one
-// is, and polls them in a bounded pool. Which are in hand is known here and nowhere else.
+// poller asks the store which triggers are due, and polls them in a bounded pool. It does so every
+// second, for whatever reason one may be due, and when it knows that the next poll is. Which are in
+// hand is known here and nowhere else.
 type poller struct {
 	e        *Engine
 	woken    chan struct{}
 	cron     *cron.Cron
+	alarm    alarm // for what is due before the second is over
 	cancel   context.CancelFunc
 	stopping <-chan struct{} // closed when no more polls begin; set by start
 	wg       sync.WaitGroup  // the loop, the polls and the mapping
@@ -63,15 +65,17 @@ const (
 	// maxAhead is how old what was read ahead may be. An older one is read again, because it may
 	// have been detached, or been given another config.
 	maxAhead = time.Second
-	// minTick is the pause before what is due next is read: what is due within it is read at once, and
-	// many triggers take few queries.
+	// minTick is the least time from one look at what is due to the next that the alarm has made: what
+	// becomes due meanwhile is read together.
 	minTick = 50 * time.Millisecond
 	// maxStateAhead is how many bytes a state may have to be read ahead.
 	maxStateAhead = 4 << 10
 )
 
 func newPoller(e *Engine) *poller {
-	return &poller{e: e, woken: make(chan struct{}, 1), inHand: make(map[int64]bool), requests: make(map[int64]*wish), polled: make(map[string]bool), cancel: func() {}}
+	p := &poller{e: e, woken: make(chan struct{}, 1), inHand: make(map[int64]bool), requests: make(map[int64]*wish), polled: make(map[string]bool), cancel: func() {}}
+	p.alarm.wake, p.alarm.pause = p.wake, minTick
+	return p
 }
 
 func (p *poller) start(work context.Context) {
@@ -85,20 +89,14 @@ func (p *poller) start(work context.Context) {
 	p.cron.Start()
 	p.wake()
 	p.wg.Go(func() {
-		var next <-chan time.Time // before the second is over
 		for {
 			select {
 			case <-loop.Done():
 				return
 			case <-p.woken:
-			case <-next:
+				p.alarm.begin()
+				p.e.clock.plan(func() { p.tick(loop, work) })
 			}
-			next = nil
-			p.e.clock.plan(func() {
-				if wait := p.tick(loop, work); wait > 0 {
-					next = time.After(max(wait, minTick))
-				}
-			})
 		}
 	})
 }
@@ -116,17 +114,18 @@ func (p *poller) stop() {
 	<-p.cron.Stop().Done()
 	p.cancel()
 	p.wg.Wait()
+	p.alarm.begin() // it wakes nobody any more
 }
 
-// tick reads what is due and starts it, unless it could not be trusted or recorded, and says in how
-// long the next one is due, if it is within a second, or else 0. loop ends the reading of what is due, work the polls.
-func (p *poller) tick(loop, work context.Context) time.Duration {
+// tick reads what is due and starts it, unless it could not be trusted or recorded. loop ends
+// the reading of what is due, work the polls.
+func (p *poller) tick(loop, work context.Context) {
 	if p.held() {
 		p.looked.beat() // why, is told elsewhere
-		return 0
+		return
 	}
 	if !p.moved && !p.moveRegistrations(loop) {
-		return 0
+		return
 	}
 	now, moved := p.e.clock.read()
 	p.mu.Lock()
@@ -142,7 +141,7 @@ func (p *poller) tick(loop, work context.Context) time.Duration {
 	}
 	if enough {
 		p.looked.beat()
-		return 0
+		return
 	}
 	// What is in hand is due in the table, still: so many more have to be read.
 	limit := inHand + queuePerPoll*p.e.options.MaxPolls
@@ -157,30 +156,22 @@ func (p *poller) tick(loop, work context.Context) time.Duration {
 		taken = p.takeInHand(slices.Concat(due, unwanted))
 		targets, err = p.e.store.PollTargets(loop, taken, maxStateAhead)
 	}
-	var next time.Time
-	if err == nil {
-		next, err = p.e.store.NextPoll(loop, now, now.Add(time.Second))
-	}
 	if err != nil && loop.Err() == nil {
 		p.e.log.ErrorContext(loop, "what is due could not be read", keyError, err)
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	for _, t := range targets {
 		p.queue = append(p.queue, readAhead{t, now, moved})
 	}
 	p.letGo(taken, targets)
-	if err != nil {
-		return 0
+	if err == nil {
+		p.looked.beat()
+		p.more = len(due) == limit
+		for p.startNext(loop, work) {
+		}
 	}
-	p.looked.beat()
-	p.more = len(due) == limit
-	for p.startNext(loop, work) {
-	}
-	if next.IsZero() {
-		return 0
-	}
-	return next.Sub(now)
+	p.mu.Unlock()
+	p.planNext(loop, now)
 }
 
 // held tells whether polls wait: while due times are being moved, and while the store cannot
@@ -373,8 +364,8 @@ func (p *poller) poll(ctx context.Context, t readAhead, requested bool) (recorde
 		switch {
 		case record.More:
 			record.NextPollAt = done
-		case !found.NextPollAt.IsZero():
-			record.NextPollAt, record.Fixed = latest(found.NextPollAt, done.Add(minFixedPoll)).Truncate(time.Second), true
+		case !found.NextPollAt.IsZero(): // in whole milliseconds, as it is stored, and not before
+			record.NextPollAt, record.Fixed = latest(found.NextPollAt, done.Add(minFixedPoll)).Add(time.Millisecond-1).Truncate(time.Millisecond), true
 		}
 		for i := range items {
 			if !items[i].NextMapAt.IsZero() {
@@ -386,6 +377,7 @@ func (p *poller) poll(ctx context.Context, t readAhead, requested bool) (recorde
 			return
 		}
 		p.e.clock.wrote("instance_trigger", t.Seq)
+		p.planPoll(record.NextPollAt)
 		p.e.deliverer.offer(out.Deliveries)
 		p.planMapping(items)
 	})
@@ -460,6 +452,9 @@ func (p *poller) failed(ctx context.Context, log *slog.Logger, t readAhead, s So
 		}
 		if unrecorded = p.e.store.RecordPollFailure(context.WithoutCancel(ctx), t.PollTarget, f); unrecorded == nil {
 			p.e.clock.wrote("instance_trigger", t.Seq)
+			if !f.NextPollAt.IsZero() {
+				p.planPoll(f.NextPollAt)
+			}
 		}
 	})
 	text, attrs := what+" failed, will be tried again", []slog.Attr{slog.String(keyErrorCode, f.Failure.Code), slog.String(keyError, f.Failure.Message), slog.Int("consecutive_failures", t.ConsecutiveFailures+1)}

@@ -250,5 +250,5 @@ func nextRegistration(now, expires time.Time, random float64) time.Time {
 	if next.After(store.Never) {
 		return store.Never
 	}
-	return next.Truncate(time.Second)
+	return next
 }

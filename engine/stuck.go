@@ -70,7 +70,7 @@ func (s *stuck) note(t store.PollTarget, since time.Time) {
 // judge says it, once, when a trigger has become stuck. s.mu is held.
 func (s *stuck) judge(seq int64) {
 	t := s.troubled[seq]
-	if t == nil || t.stuck || time.Since(t.since) < stuckAfter*t.target.Interval-time.Second { // ticks come each second
+	if t == nil || t.stuck || time.Since(t.since) < stuckAfter*t.target.Interval-time.Second { // since then, which was a little after it was due
 		return
 	}
 	t.stuck = true
