@@ -167,8 +167,8 @@ type PollResult struct {
 	More bool
 
 	// NextPollAt is when to poll next, by the wall clock, for a source that has times of its own. It is
-	// kept to the millisecond, rounded up, without jitter, a second from now at least, and stays where it
-	// is when the clock is set. zero: after the interval.
+	// kept to the millisecond, rounded up, without jitter, a tenth of a second from now at least, and stays
+	// where it is when the clock is set. zero: after the interval.
 	NextPollAt time.Time
 }
 

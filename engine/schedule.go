@@ -6,7 +6,7 @@ const (
 	maxBackOff        = time.Hour        // between polls of a failing trigger
 	pollJitter        = 0.05             // of the interval, either way
 	minJitteredPoll   = 10 * time.Second // shorter intervals are kept to the letter
-	minFixedPoll      = time.Second      // until a time that a provider asks for
+	minFixedPoll      = time.Second / 10 // until a time that a provider asks for: a late poll is not to delay the next second's
 	maxPollRetryAfter = 24 * time.Hour   // however long a provider asks to be left alone
 )
 

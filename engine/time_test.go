@@ -431,6 +431,42 @@ func TestPollsAreMadeWhenTheyAreDue(t *testing.T) {
 	}
 }
 
+// A source with times of its own is polled at each of them, every second too, however late one poll was.
+func TestPollsAreMadeWhenTheirProviderAsks(t *testing.T) {
+	t.Parallel()
+	for _, takes := range []time.Duration{3 * time.Millisecond, 450 * time.Millisecond} {
+		t.Run(takes.String(), func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			var polls []time.Time
+			p := engine.Provider{Key: "p", Triggers: []engine.Trigger{{Key: "t", Interval: time.Hour, Poll: func(_ context.Context, r engine.PollRequest) (engine.PollResult, error) {
+				mu.Lock()
+				polls = append(polls, time.Now())
+				mu.Unlock()
+				time.Sleep(takes)
+				return engine.PollResult{NextPollAt: r.Now.Truncate(time.Second).Add(time.Second)}, nil
+			}}}}
+			inVirtualTime(t, engine.Options{Providers: []engine.Provider{p}}, nil, func(t *testing.T, e *engine.Engine) {
+				start(t, e)
+				time.Sleep(637 * time.Millisecond)
+				attach(t, e, "p", engine.DestinationSettings{URL: "http://receiver.test"})
+				time.Sleep(10 * time.Minute)
+				mu.Lock()
+				defer mu.Unlock()
+				if len(polls) != 601 {
+					t.Errorf("%d polls in ten minutes, want 601", len(polls))
+				}
+				for i, at := range polls[2:] {
+					if late := at.Sub(at.Truncate(time.Second)); late > 50*time.Millisecond {
+						t.Errorf("poll %d was %s late", i+3, late)
+						break
+					}
+				}
+			})
+		})
+	}
+}
+
 // What becomes due while others wait for their turn is read when they have had it, and not at the next
 // second.
 func TestManyThatAreDueWaitForNoSecond(t *testing.T) {
