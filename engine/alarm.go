@@ -46,7 +46,7 @@ func (a *alarm) set(in time.Duration) {
 }
 
 // planPoll has the loop look when a poll is due, if that is before it looks anyway. Due times are
-// whole milliseconds; one more is for a clock that is set while it runs.
+// whole milliseconds; one more is for a clock that runs a hair slower than timers do.
 func (p *poller) planPoll(at time.Time) {
 	if in := at.Sub(p.e.now()); in < time.Second {
 		p.alarm.set(max(in, 0) + time.Millisecond)
